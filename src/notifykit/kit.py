@@ -175,7 +175,7 @@ class Notifykit:
         self._owns_store = store is None
         self._subscribers = tuple(subscribers)
         self._trace = trace
-        self._publisher = Publisher(self.store, self.catalog, self._clock, limits, trace)
+        self._publisher = Publisher(self.store, self.catalog, self._clock, limits, trace, self._channel_names)
         ring = _ring_of(self.store, keys, environment)
         self._tokens = UnsubscribeTokens(ring)
         self._page_tokens = PageTokens(ring)
@@ -695,6 +695,9 @@ class Notifykit:
             otherwise = Templates(self._templates, otherwise=otherwise, urls=urls)
         return MarketingRenderer(MethodRenderer(self.catalog, otherwise), urls)
 
+    def _channel_names(self) -> list[str]:
+        return [channel.name for channel in self._known_channels()]
+
     def _known_channels(self) -> Sequence[Channel]:
         """Return the channels of this kit, to ask them about addresses."""
         if self._channels is None:
@@ -755,6 +758,7 @@ class Notifykit:
         from .admin.explain import explain_person
 
         asked: StoredEvent | EventType | str
+        known = None
         if isinstance(what, type):
             declared = event_type_of(what)
             if declared is None:
@@ -764,12 +768,14 @@ class Notifykit:
             asked = what
         elif is_id(what, EVENT):
             asked = await self.events.get(what, tenant=tenant)
+            known = self.catalog.get(asked.type)
         else:
             asked = self.catalog.get(what) or what
         return await explain_person(
             self.store,
             recipient_id,
             asked,
+            declared=known,
             tenant=tenant,
             topic=topic,
             now=at or self._clock.now(),
@@ -883,7 +889,9 @@ class Notifykit:
         twin.catalog = self.catalog
         twin._tokens = self._tokens
         twin._page_tokens = self._page_tokens
-        twin._publisher = Publisher(twin.store, self.catalog, self._clock, self._limits, self._trace)
+        twin._publisher = Publisher(
+            twin.store, self.catalog, self._clock, self._limits, self._trace, twin._channel_names
+        )
         return twin
 
 

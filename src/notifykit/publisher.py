@@ -19,14 +19,18 @@ from .catalog import EventCatalog
 from .errors import CannotJoinError, IdempotencyConflictError, InvalidEventError, ValueRefusedError
 from .failpoints import failpoint
 from .models.checks import iterable, one_of
-from .models.delivery import Priority
+from .models.delivery import WEBHOOK, Priority
 from .models.endpoint import Endpoint
 from .models.event import Event, Receipt, Resource, StoredEvent
-from .policies.admit import Limits, admit
+from .models.provider_account import CHANNELS
+from .models.steps import IN_APP
+from .policies.admit import NO_CHANNELS, Limits, admit
 from .policies.plan import only_to
 from .ports import Appended, Clock, JoinsTransactions, Queue
 
 _PRIORITY = one_of(tuple(Priority))
+#: The channels of people that every kit knows.
+_CHANNELS = frozenset({IN_APP, *CHANNELS})
 #: An event, and the future of its receipt.
 _Waiting = tuple[StoredEvent, asyncio.Future[Receipt]]
 
@@ -62,7 +66,11 @@ class PublishOptions(TypedDict, total=False):
 
 
 class Publisher:
-    """Checks events and hands them to the outbox."""
+    """Checks events and hands them to the outbox.
+
+    Args:
+        channels: Returns the names of the program's own channels; called for a name that is not known otherwise.
+    """
 
     def __init__(
         self,
@@ -71,7 +79,9 @@ class Publisher:
         clock: Clock,
         limits: Limits,
         trace: Callable[[str], str | None] | None = None,
+        channels: Callable[[], Iterable[str]] = tuple,
     ) -> None:
+        self._channels = channels
         self._outbox = outbox
         self._catalog = catalog
         self._clock = clock
@@ -102,6 +112,20 @@ class Publisher:
             now=self._clock.now(),
             limits=self._limits,
             check=self._catalog.check(event_type, event),
+            strange=self._strange,
+        )
+
+    def _strange(self, channel: str) -> str | None:
+        """Return what is wrong with the name of a channel that no kit, type or configuration knows."""
+        if channel in _CHANNELS or any(step.channel == channel for each in self._catalog for step in each.steps):
+            return None
+        own = set(self._channels())
+        if channel in own:
+            return None
+        known = ", ".join(sorted(_CHANNELS | own - {WEBHOOK}))
+        return (
+            f"{channel[:40]!r} is none of {known}; for one of your own give Notifykit(channels=[...]) "
+            "or set NOTIFYKIT_CHANNELS"
         )
 
     def publish(self, event: object, options: PublishOptions) -> asyncio.Future[Receipt]:
@@ -300,6 +324,8 @@ def _with(event: Event, options: PublishOptions) -> Event:
     resource = changes.get("resource")
     if isinstance(resource, tuple) and len(resource) == 2:
         changes["resource"] = Resource(*resource)
+    if "channels" in changes and not changes["channels"]:
+        raise InvalidEventError([NO_CHANNELS])
     priority = changes.get("priority")
     if priority is not None:
         if (wrong := _PRIORITY(priority)) is not None:

@@ -24,6 +24,7 @@ from notifykit.errors import ConfigurationError
 from notifykit.models.audience import Audience
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.event_type import StoredEventType
+from notifykit.models.outcome import Accepted
 from notifykit.models.preferences import Scope, Selector, Setting
 from notifykit.models.steps import Step, Unless, steps_problems
 from notifykit.policies.admit import admit
@@ -34,6 +35,18 @@ from notifykit.testing.builders import make_recipient
 ACME, ADA = "acme", "user:ada"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+
+
+class Fax:
+    """A channel of a program's own."""
+
+    name = "fax"
+
+    async def send(self, *_: object, **__: object) -> Accepted:
+        return Accepted()
+
+    async def aclose(self) -> None:
+        """Do nothing."""
 
 
 # ── values ─────────────────────────────────────────────────────────────────────────────────────
@@ -73,6 +86,28 @@ def test_a_wrong_audience_is_refused(given: dict[str, Any], problem: str) -> Non
 
     assert problem in str(refused.value)
     assert problem in str(published.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"channels": ["email", "emial"]}, "channels: 'emial' is none of chat, email, fax, in_app, push, sms; for one"),
+        ({"channels": []}, "channels: names none; leave it out"),
+        ({"channels": ()}, "channels: names none; leave it out"),
+        ({"to": ""}, "to: is empty"),
+    ],
+)
+async def test_what_would_tell_nobody_is_refused(given: dict[str, Any], problem: str) -> None:
+    """A typo in a channel's name must not lose the notification; channels of one's own are known."""
+    async with Notifykit("memory://", channels=[Fax()]) as kit:
+        with pytest.raises(InvalidEventError) as refused:
+            await kit.apublish(Event(type="a.b", data={}), tenant=ACME, **given)
+        if given != {"channels": ()}:  # the default
+            with pytest.raises(InvalidEventError):
+                await kit.apublish(Event(type="a.b", data={}, **given), tenant=ACME)
+        await kit.apublish(Event(type="a.b", data={}), tenant=ACME, to=[], channels=["fax"])
+
+        assert [problem] == [each[: len(problem)] for each in refused.value.problems]
 
 
 @pytest.mark.parametrize(

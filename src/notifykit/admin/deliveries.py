@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import anyio
@@ -14,7 +14,7 @@ from ..models.checks import identifier, instance, optional, text
 from ..models.delivery import Attempt, Delivery, DeliveryState
 from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..policies.arguments import checked
-from ..ports import Clock, DeliveryFilter, EventFilter, Move, Store
+from ..ports import Clock, DeliveryFilter, Digests, EventFilter, Move, Store
 from .changes import Changes, Cursor, look
 
 #: How many deliveries one redrive moves in one step.
@@ -79,7 +79,8 @@ class Deliveries:
 
         Raises:
             NotFoundError: The tenant has no such delivery.
-            StateError: It has not ended, or its event has been deleted by retention.
+            StateError: It has not ended, its event has been deleted by retention, or a digest has collected it: redrive
+                the digest.
         """
         delivery = await self.get(delivery_id, tenant=tenant)
         if not delivery.state.is_final:
@@ -87,7 +88,25 @@ class Deliveries:
         if not await self._store.find_events(tenant, EventFilter(ids={delivery.event_id}), limit=1):
             raise StateError(f"the event of delivery {delivery_id} has been deleted by retention")
         if not await self._store.move(tenant, _only(delivery_id), Move.REDRIVE, now=self._clock.now()):
+            if (digest := await self._digest_of(delivery)) is not None:
+                raise StateError(f"delivery {delivery_id} is part of the digest {digest}: redrive that one")
             raise StateError(f"delivery {delivery_id} has just been redriven by another process")
+
+    async def _digest_of(self, delivery: Delivery) -> str | None:
+        """Return the id of the digest that has collected a delivery, which ended with it; ``None`` if none has."""
+        if delivery.digest is None or not isinstance(self._store, Digests):
+            return None
+        ended = DeliveryFilter(
+            states=frozenset({delivery.state}),
+            subscriber_id=delivery.subscriber_id,
+            until=delivery.created_at + timedelta(microseconds=1),
+        )
+        wanted = (delivery.digest, delivery.channel, delivery.address, delivery.finished_at)
+        for each in await self._store.find_deliveries(delivery.tenant, ended, limit=PAGE):
+            is_alike = wanted == (each.digest, each.channel, each.address, each.finished_at)
+            if is_alike and await self._store.collected(delivery.tenant, each.id) is not None:
+                return each.id
+        return None
 
     @checked(wanted=_FILTER)
     async def redrive_all(self, wanted: DeliveryFilter | None = None, *, tenant: str) -> int:

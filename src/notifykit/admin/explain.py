@@ -12,6 +12,7 @@ from ..models.audience import Audience
 from ..models.delivery import Attempt, Delivery, EventDetails
 from ..models.event import EventType, StoredEvent
 from ..models.event_type import ALL_TENANTS, StoredEventType
+from ..models.ids import delivery_id, recipient_key
 from ..models.recipient import PREFERENCES, Recipient, TenantPreferences
 from ..models.subscription import Subscription
 from ..models.suppression import SuppressedAddress, suppression_id
@@ -33,6 +34,8 @@ class PersonExplanation:
         attempts: The last attempt of each of these deliveries that was attempted, by the delivery's id.
         steps: What would become of each step now; empty for a recipient who is unknown.
         verdicts: The person's subscriptions, with what each says to the event.
+        channels: The only channels that the event is for; none if it does not say so.
+        stepless: Those of them over which the event's type has no step, so that the person is not told over them.
         suppressed: What the tenant's suppression list says of the person's addresses, with reasons and evidence.
     """
 
@@ -45,6 +48,8 @@ class PersonExplanation:
     attempts: Mapping[str, Attempt] = attrs.field(factory=dict)
     steps: tuple[StepExplanation, ...] = ()
     verdicts: tuple[tuple[Subscription, str], ...] = ()
+    channels: tuple[str, ...] = ()
+    stepless: tuple[str, ...] = ()
     suppressed: tuple[SuppressedAddress, ...] = ()
 
     def __str__(self) -> str:
@@ -52,6 +57,8 @@ class PersonExplanation:
         lines = [f"{self.event_type} for {self.recipient_id}"]
         if self.event is not None:
             lines.append(f"  event {self.event.id}: {self._reached()}")
+            lines += [f"  only over {', '.join(self.channels)}, as the event says"] if self.channels else []
+            lines += [f"  {each}: not sent, {self.event_type} has no step over this channel" for each in self.stepless]
             lines += [f"  {_told(delivery)}{_over(self.attempts.get(delivery.id))}" for delivery in self.deliveries]
         if not self.is_known:
             return "\n".join([*lines, f"  now: {UNKNOWN_RECIPIENT}, there is no such recipient"])
@@ -89,7 +96,15 @@ def _would(step: StepExplanation) -> str:
     if step.at is None:
         return f"not sent, {step.code}: {step.sentence}"
     only = ", if no step before it arrives" if step.fallback else ""
+    if step.throttle is not None:
+        only += f", unless the cap of {step.throttle.limit} in {step.throttle.per} is used up"
     return f"sent to {', '.join(step.addresses)} at {step.at:%Y-%m-%d %H:%M:%S %Z}{only} ({step.code})"
+
+
+def _is_of(event: StoredEvent, delivery: Delivery) -> bool:
+    """Tell whether a delivery is the event's own, and not that of a digest, which has the id of its first event."""
+    key = recipient_key(delivery.subscriber_id, delivery.channel, delivery.address or "")
+    return delivery.id == delivery_id(event.id, key)
 
 
 async def _listed(store: Store, recipient: Recipient) -> list[tuple[SuppressedAddress, list[str]]]:
@@ -106,6 +121,7 @@ async def explain_person(
     recipient_id: str,
     what: StoredEvent | EventType | str,
     *,
+    declared: EventType | None = None,
     tenant: str,
     topic: str | None,
     now: datetime,
@@ -114,23 +130,27 @@ async def explain_person(
 
     Args:
         what: The event, or a type, as the program declares it or by its name.
+        declared: Of an event, the type as the program declares it, in case it is not stored (yet).
         topic: For a type, the topic of the event.
     """
     known = await store.get(Recipient, tenant, [recipient_id])
     preferences = next(iter(await store.get(TenantPreferences, tenant, [PREFERENCES])), None)
     name = what if isinstance(what, str) else what.type if isinstance(what, StoredEvent) else what.name
     if isinstance(what, EventType):
-        declared: StoredEventType | None = StoredEventType.of(what)
+        event_type: StoredEventType | None = StoredEventType.of(what)
     else:
-        declared = next(iter(await store.get(StoredEventType, ALL_TENANTS, [name])), None)
+        event_type = next(iter(await store.get(StoredEventType, ALL_TENANTS, [name])), None)
+    if event_type is None and declared is not None:  # as when the event is planned
+        event_type = StoredEventType.of(declared)
     event = what if isinstance(what, StoredEvent) else None
-    if event is None and declared is None:
-        raise InvalidInputError([f"what: {name[:80]!r} is neither the id of an event nor a type that is known"])
+    if event is None and event_type is None:
+        unknown = f"what: {name[:80]!r} is neither the id of an event nor a type that is known"
+        raise InvalidInputError([f"{unknown}; types are stored when a dispatcher of your program starts"])
     audience = Audience.from_json(None if event is None else event.audience)
     plan = notice_plan(
         name,
         EventDetails(topic=topic) if event is None else event.details,
-        declared,
+        event_type,
         expires_at=None if event is None else event.expires_at,
         channels=audience.channels,
     )
@@ -147,15 +167,18 @@ async def explain_person(
     if event is None:
         return found
     explained = await Events(store).explain(event.id, tenant=tenant, subscriber_id=recipient_id)
-    tried = {each.id: await store.attempts(tenant, each.id) for each in explained.deliveries if each.attempts}
+    deliveries = [each for each in explained.deliveries if _is_of(event, each)]
+    tried = {each.id: await store.attempts(tenant, each.id) for each in deliveries if each.attempts}
     order = {step.channel: at for at, step in enumerate(plan.steps)}
     is_named, is_matched = recipient_id in audience.to, any(code == "matched" for _, code in explained.verdicts)
     reached = "named" if is_named else "subscribed" if is_matched else "nothing"
     return attrs.evolve(
         found,
         event=event,
+        channels=audience.channels,
+        stepless=tuple(each for each in audience.channels if plan.step(each) is None),
         reached_by="actor" if recipient_id == plan.actor and reached != "nothing" else reached,
-        deliveries=tuple(sorted(explained.deliveries, key=lambda delivery: order.get(delivery.channel, len(order)))),
+        deliveries=tuple(sorted(deliveries, key=lambda delivery: order.get(delivery.channel, len(order)))),
         attempts={id_: attempts[-1] for id_, attempts in tried.items() if attempts},
         verdicts=explained.verdicts,
     )

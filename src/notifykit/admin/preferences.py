@@ -160,10 +160,12 @@ class Preferences:
             how: In what way: a link in a message, a form.
 
         Raises:
-            InvalidInputError: A name or the pattern is not acceptable.
+            InvalidInputError: A name or the pattern is not acceptable, or the end has passed.
             NotFoundError: The tenant has no such recipient.
         """
         now = self._clock.now()
+        if until is not None and until <= now:
+            raise InvalidInputError([f"until: must be later than now ({now.isoformat(timespec='seconds')})"])
         is_told = by is not None or how is not None
         select = _muted(topic, type, category, channel, purpose)
         new = Mute(select=select, until=until, at=now if is_told else None, by=by, how=how)

@@ -15,7 +15,7 @@ from ..models.addresses import MAX_ADDRESS, AddressState, Suppression
 from ..models.checks import optional
 from ..models.ids import ENDPOINT
 from ..models.preferences import Purpose, label
-from ..models.recipient import Recipient, RecipientAddress, recipient_id
+from ..models.recipient import Recipient, RecipientAddress, recipient_id, stored_address
 from ..policies.arguments import checked
 from ..policies.push import canonical_token
 from ..ports import Clock, Inbox, Store
@@ -196,7 +196,7 @@ class Recipients:
         new = RecipientAddress(channel=channel, address=address, app=app, platform=platform, state=state)
 
         def added(current: Recipient) -> Recipient:
-            others = [each for each in current.addresses if (each.channel, each.address) != (channel, address)]
+            others = [each for each in current.addresses if (each.channel, each.address) != (channel, new.address)]
             return applied(current, {"addresses": [*others, new]}, self._clock.now())
 
         return await edit(self._store, self._clock, tenant, recipient_id, added)
@@ -210,11 +210,11 @@ class Recipients:
         """
 
         def removed(current: Recipient) -> Recipient:
-            _require_address(current, channel, address)
+            found = _require_address(current, channel, address)
             return attrs.evolve(
                 current,
-                addresses=tuple(_others(current.addresses, channel, address)),
-                suppressions=tuple(_others(current.suppressions, channel, address)),
+                addresses=tuple(_others(current.addresses, found)),
+                suppressions=tuple(_others(current.suppressions, found)),
             )
 
         return await edit(self._store, self._clock, tenant, recipient_id, removed)
@@ -265,10 +265,10 @@ class Recipients:
         stopped = tuple(map(Purpose, purposes))
         if not stopped and until is None:
             return await self._set_state(recipient_id, tenant, channel, address, AddressState.SUPPRESSED, reason)
-        new = Suppression(channel=channel, address=address, purposes=stopped, until=until)
 
         def added(current: Recipient) -> Recipient:
-            _require_address(current, channel, address)
+            found = _require_address(current, channel, address)
+            new = Suppression(channel=channel, address=found.address, purposes=stopped, until=until)
             kept = [each for each in current.suppressions if each != new]
             return attrs.evolve(current, suppressions=(*kept, new))
 
@@ -288,7 +288,7 @@ class Recipients:
             found = _require_address(current, channel, address)
             is_suppressed = found.state is AddressState.SUPPRESSED
             changed = self._in_state(current, found, AddressState.ACTIVE, reason) if is_suppressed else current
-            return attrs.evolve(changed, suppressions=tuple(_others(current.suppressions, channel, address)))
+            return attrs.evolve(changed, suppressions=tuple(_others(current.suppressions, found)))
 
         return await edit(self._store, self._clock, tenant, recipient_id, lifted)
 
@@ -359,11 +359,12 @@ class Recipients:
 
 
 def _require_address(current: Recipient, channel: str, address: str) -> RecipientAddress:
+    stored = stored_address(channel, address)
     for each in current.addresses:
-        if (each.channel, each.address) == (channel, address):
+        if (each.channel, each.address) == (channel, stored):
             return each
     raise NotFoundError(f"{channel} address of recipient {current.id}", address)
 
 
-def _others(each_of: Iterable[Any], channel: str, address: str) -> list[Any]:
-    return [each for each in each_of if (each.channel, each.address) != (channel, address)]
+def _others(each_of: Iterable[Any], its: RecipientAddress) -> list[Any]:
+    return [each for each in each_of if (each.channel, each.address) != (its.channel, its.address)]

@@ -140,7 +140,7 @@ class StoredTemplates:
             files[name] = text
         templates = Templates(self._folder).with_own(tenant, files)
         for finding in Lint(templates).of_tenant(tenant):
-            if finding.code == "template_failed":
+            if finding.code in ("template_failed", "empty"):
                 place = finding.template + (f", line {finding.line}" if finding.line is not None else "")
                 raise TemplateError(f"{place}: {finding.message}", template=finding.template, line=finding.line)
 

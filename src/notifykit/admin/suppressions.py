@@ -108,7 +108,11 @@ class Suppressions:
         """Return what the list says of an address; ``None`` if it may be used.
 
         Entries that have ended are left out.
+
+        Raises:
+            InvalidInputError: It is no address of that channel.
         """
+        _require_address(channel, address)
         found = await self._read(channel, address, tenant)
         now = self._clock.now()
         active = tuple(entry for entry in found.entries if entry.is_active(now))

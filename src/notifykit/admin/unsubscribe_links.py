@@ -23,13 +23,15 @@ from .preferences import Preferences
 ONE_CLICK, PAGE = "one-click unsubscribe of the mail program", "page of the unsubscribe link"
 _TAKEN_BACK = "undone on the page of the unsubscribe link"
 _HOWS = frozenset({ONE_CLICK, PAGE})
+#: The purpose of a link that does not say it: every purpose of what it names, or else marketing.
+AUTO = "auto"
 _ARGUMENTS: Mapping[str, checks.Check] = {
     "recipient_id": checks.identifier,
     "channel": optional(label),
     "type": optional(type_name),
     "category": optional(label),
     "topic": optional(checks.string),
-    "purpose": optional(checks.one_of(Purpose)),
+    "purpose": optional(checks.one_of((Purpose.TRANSACTIONAL.value, Purpose.MARKETING.value, AUTO))),
     "expires_in": checks.duration(timedelta(minutes=1), timedelta(days=3660)),
     "token": checks.string,
     "scope": checks.instance(UnsubscribeScope),
@@ -59,20 +61,23 @@ class UnsubscribeLinks:
         type: str | None = None,
         category: str | None = None,
         topic: str | None = None,
-        purpose: Purpose | str | None = Purpose.MARKETING,
+        purpose: Purpose | str | None = AUTO,
         expires_in: timedelta = LIFETIME,
     ) -> str:
         """Return a link that stops what is named, such as a category on a channel; without any name all marketing.
 
         Args:
             topic: A pattern of topics, such as ``project/7/**``.
-            purpose: ``None`` for every purpose.
+            purpose: Only ``transactional`` or ``marketing`` messages; ``None`` for every purpose.  By default every
+                purpose of the type, category or topic, and marketing if the link names none of them.
 
         Raises:
             ConfigurationError: The kit has no ``public_url``.
         """
         if self._public_url is None:
             raise ConfigurationError("there is no page for unsubscribing: set public_url= or NOTIFYKIT_PUBLIC_URL")
+        if purpose == AUTO:
+            purpose = Purpose.MARKETING if type is None and category is None and topic is None else None
         scope = UnsubscribeScope(
             tenant=tenant,
             recipient_id=recipient_id,

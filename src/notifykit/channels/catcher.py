@@ -16,8 +16,8 @@ from ..codec import dumps
 from ..errors import ConfigurationError
 from ..models.delivery import Claim
 from ..models.destination import Destination
-from ..models.messages import Message
-from ..models.outcome import Accepted, Answer, Outcome, Transient
+from ..models.messages import EmailMessage, Message
+from ..models.outcome import Accepted, Answer, Outcome, Permanent, Transient
 from ..policies.sms import canonical_number
 from .inbox import InboxChannel
 from .messages import MessageChannel, any_address
@@ -60,6 +60,8 @@ class Catcher:
         self.file = file
 
     async def send(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
+        if (refused := unwritable(message, claim, destination, now)) is not None:
+            return refused
         line = dumps(_record(message, claim, destination, now)) + b"\n"
         try:
             await asyncio.to_thread(self.append, line)
@@ -83,6 +85,21 @@ class Catcher:
             os.write(file, line)
         finally:
             os.close(file)
+
+
+def unwritable(message: Message, claim: Claim, destination: Destination, now: datetime) -> Outcome | None:
+    """Return the outcome of an e-mail that no provider could send, such as one with a line break in its subject."""
+    if not isinstance(message, EmailMessage):
+        return None
+    from .email.address import Mailbox
+    from .email.mime import InvalidMessageError, write
+
+    to = Mailbox("to@notifykit.example", getattr(destination.config, "name", None) or "")
+    try:
+        write(message, sender=Mailbox("from@notifykit.example"), to=to, id=claim.delivery_id, now=now)
+    except InvalidMessageError as error:
+        return Permanent(reason=f"invalid_{error.field}", answer=Answer(body=str(error).encode()))
+    return None
 
 
 def _record(message: Message, claim: Claim, destination: Destination, now: datetime) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from ..models.addresses import MAX_ADDRESS
 from ..models.checks import text
 from ..models.delivery import Claim
 from ..models.destination import Destination
-from ..models.messages import KINDS, Message
+from ..models.messages import KINDS, Message, is_empty
 from ..models.outcome import Outcome
 from ..models.retry import DEFAULT_RETRY, RetryPolicy
 from ..policies.simulation import PREFIX, SLOW, Simulated, is_simulated, simulated_name, simulated_outcome
@@ -129,6 +129,8 @@ class MessageChannel:
         if not isinstance(message, wanted):
             found = type(message).__name__
             raise TemplateError(f"{claim.event_type} ({self.name}): made a {found}, not a {wanted.__name__}")
+        if isinstance(message, tuple(KINDS.values())) and is_empty(message):
+            raise TemplateError(f"{claim.event_type} ({self.name}): made an empty message, which is not sent")
         return message
 
 

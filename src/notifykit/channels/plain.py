@@ -76,7 +76,7 @@ def _brief(title: str, data: Mapping[str, Any]) -> str:
 
 
 _MAKERS: Mapping[str, Callable[[str, Mapping[str, Any]], Message]] = {
-    "email": lambda title, data: EmailMessage(subject=title, text=_text(data)),
+    "email": lambda title, data: EmailMessage(subject=title, text=_text(data) or title),
     "sms": lambda title, data: SmsMessage(text=_brief(title, data)),
     "push": lambda title, data: PushMessage(title=title, body=_cut(_text(data), _SHORT)),
     "in_app": lambda title, data: InAppMessage(title=title, body=_text(data), data=data),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .deliveries import write
-from .failures import OK, UsageError
+from .failures import FAILED, OK, CommandError, UsageError
 from .parser import Commands
 from .text import Cell, Column, fields, plain
 
@@ -123,14 +123,18 @@ def _tell(context: Context, found: Explanation) -> None:
 
 async def _explain_person(context: Context) -> int:
     """Explain an event or a type for a person."""
+    from ..errors import InvalidInputError
     from . import views
 
     if context.args.endpoint is not None:
         raise UsageError("give either --endpoint or --recipient")
     async with context.open() as kit:
-        found = await kit.explain(
-            context.args.recipient, context.args.event, tenant=context.tenant, topic=context.args.topic
-        )
+        try:
+            found = await kit.explain(
+                context.args.recipient, context.args.event, tenant=context.tenant, topic=context.args.topic
+            )
+        except InvalidInputError as error:
+            raise CommandError(str(error), FAILED) from error
     found = context.shown(found)
     context.out.record(views.person_explanation(found))
     context.out.lines(plain(line) for line in str(found).splitlines())

@@ -128,8 +128,9 @@ def _window(text: str) -> Window:
 
 
 async def show(context: Context) -> int:
-    """Show what a person gets."""
+    """Show what a person gets, and what else they have said."""
     async with context.open() as kit:
+        said = await kit.recipients.get(context.args.recipient, tenant=context.tenant)
         cells = await kit.preferences(context.args.recipient, tenant=context.tenant).matrix()
     columns = [Column("TYPE"), Column("CATEGORY"), Column("CHANNEL"), Column("VALUE"), Column("SAID BY")]
     rows = [
@@ -145,6 +146,8 @@ async def show(context: Context) -> int:
     if not cells:
         context.out.line("No types of events are known; they are stored when a dispatcher of your program starts.")
     context.out.rows([cell._asdict() for cell in cells], columns, rows)
+    context.out.lines([] if cells else map(_about, said.settings))
+    context.out.lines(_personal(said))
     return OK
 
 
@@ -252,7 +255,9 @@ def _personal(said: Recipient) -> list[str]:
         what = [f"{name} {plain(value)}" for name in names if (value := getattr(mute.select, name)) is not None]
         until = "" if mute.until is None else f" until {views.clock(mute.until)}"
         lines.append(f"muted: {' '.join(what) or 'everything'}{until}")
+    exceptions = ", ".join(map(plain, said.quiet_hours.exceptions))
+    but = f", except {exceptions}" if exceptions else ""
     for window in said.quiet_hours.windows:
         days = "every day" if len(window.days) == 7 else " ".join(window.days)
-        lines.append(f"quiet: {days} {window.from_} to {window.to}, {said.quiet_hours.zone}")
+        lines.append(f"quiet: {days} {window.from_} to {window.to}, {said.quiet_hours.zone}{but}")
     return [*lines, *(f"agrees to {purpose}" for purpose in sorted(said.consented))]

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import inputs, views
-from .failures import FAILED, OK
+from .failures import FAILED, OK, USAGE, CommandError
 from .imports import add_file, import_file
 from .paging import collect, note_more
 from .parser import Commands, Parser
@@ -128,9 +128,14 @@ async def add_(context: Context) -> int:
 
 async def check(context: Context) -> int:
     """Say whether an address is suppressed."""
+    from ..errors import InvalidInputError
+
     args = context.args
     async with context.open() as kit:
-        found = await kit.suppressions.check(args.channel, args.address, tenant=context.tenant)
+        try:
+            found = await kit.suppressions.check(args.channel, args.address, tenant=context.tenant)
+        except InvalidInputError as error:  # nothing is stored in any case
+            raise CommandError(str(error), USAGE) from error
     if found is None:
         context.out.answer({"suppressed": False}, f"{plain(args.address)} is not suppressed")
         return OK

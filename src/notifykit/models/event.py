@@ -56,8 +56,9 @@ class Event:
         ordering_key: Events with the same key reach an endpoint in the order of publishing.
         version: The version of the type's payload.
         to: Ids of recipients who are told, subscribed or not: one or several, at most 1,000.
-        channels: Tell people over these channels only: of the steps of the event's type those, or, if the type declares
-            no steps, these.  What a person has refused stays refused.
+        channels: Tell people over these channels only, one or several: of the steps of the event's type those, or, if
+            the type declares no steps, these.  Left out, it means those of the type.  What a person has refused stays
+            refused.
     """
 
     type: str

@@ -94,6 +94,18 @@ KINDS: Mapping[str, type[Message]] = {
 Message = EmailMessage | SmsMessage | PushMessage | InAppMessage | ChatMessage
 
 
+def is_empty(message: Message) -> bool:
+    """Tell whether a message would show nothing to the person."""
+    match message:
+        case EmailMessage():
+            shown = message.text + (message.html or "")
+        case PushMessage() | InAppMessage():
+            shown = message.title + message.body
+        case _:
+            shown = message.text
+    return not shown.strip()
+
+
 def title_of(event_type: str) -> str:
     """Return an event type as words: ``order.line_shipped`` is ``Order line shipped``."""
     words = event_type.replace(".", " ").replace("_", " ").strip()

@@ -37,6 +37,8 @@ _ATOM = r"[^\s\x00-\x1f\x7f-\xa0\"(),.:;<>@\[\\\]]+"
 _LABEL = r"[^\W_](?:(?:[^\W_]|-)*[^\W_])?"
 _EMAIL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@(?=.{{1,255}}$){_LABEL}(?:\.{_LABEL})+")
 #: E.164: a plus sign, the country code and the number.
+#: What people write into telephone numbers.
+_NUMBER_SIGNS = str.maketrans("", "", " \t\u00a0\u2009\u202f-.()/")
 _PHONE = re.compile(r"\+[1-9][0-9]{5,14}")
 #: Language, script, region and variants of BCP 47.
 _LOCALE = re.compile(
@@ -85,7 +87,13 @@ def phone_number(value: object) -> str | None:
     """Check a telephone number."""
     if not isinstance(value, str):
         return f"must be text, not {kind_of(value)}"
-    return None if _PHONE.fullmatch(value) else "is no telephone number; write it like +4915123456789, without spaces"
+    is_number = "(0)" not in value and _PHONE.fullmatch(stored_address(SMS, value))
+    return None if is_number else "is no telephone number; write it like +4915123456789"
+
+
+def stored_address(channel: str, address: str) -> str:
+    """Return an address as it is stored: numbers without blanks and separators, and others as they are."""
+    return address.translate(_NUMBER_SIGNS) if channel == SMS else address
 
 
 def locale_name(value: object) -> str | None:
@@ -179,6 +187,7 @@ class RecipientAddress(Address):
         check = ADDRESS_CHECKS.get(self.channel)
         if check is not None and (wrong := check(self.address)) is not None:
             raise InvalidInputError([f"address: {wrong}"])
+        object.__setattr__(self, "address", stored_address(self.channel, self.address))
 
 
 @attrs.frozen(kw_only=True)

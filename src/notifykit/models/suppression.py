@@ -15,12 +15,10 @@ import attrs
 from .addresses import Suppression
 from .checks import MAX_ID, field_check, instance, instant, many, one_of, optional, prose, tenant, text
 from .preferences import Purpose, label
-from .recipient import EMAIL, IN_APP, SMS
+from .recipient import EMAIL, IN_APP, stored_address
 
 #: How many reasons there can be at a time, one entry each.
 _MAX_ENTRIES = 20
-#: What people write into telephone numbers.
-_NUMBER_SIGNS = str.maketrans("", "", " \t\u00a0-.()/")
 
 
 class SuppressionReason(StrEnum):
@@ -63,7 +61,7 @@ def normalized(channel: str, address: str) -> str:
     if channel == EMAIL:
         local, _, domain = unicodedata.normalize("NFC", address.strip()).rpartition("@")
         return f"{local.lower()}@{_domain(domain)}"
-    return address.translate(_NUMBER_SIGNS) if channel == SMS else address
+    return stored_address(channel, address)
 
 
 @lru_cache(maxsize=4096)

@@ -32,6 +32,8 @@ from ..models.delivery import Priority
 from ..models.event import OPERATIONAL, TYPE_GRAMMAR, Event, EventType, Resource, StoredEvent
 from .patterns import MAX_WORDS
 
+#: What is wrong with channels that are given and name none.
+NO_CHANNELS = "channels: names none; leave it out for the channels of the event's type"
 #: What a schema or a payload class finds wrong with an event's data, each as ``data.path: what is wrong``.
 DataCheck = Callable[[Any], Sequence[str]]
 
@@ -93,6 +95,7 @@ def admit(
     limits: Limits = DEFAULT_LIMITS,
     new_id: Callable[[str], str] = ids.new_id,
     check: DataCheck | None = None,
+    strange: Callable[[str], str | None] | None = None,
 ) -> StoredEvent:
     """Return what the store keeps of ``event``.
 
@@ -104,13 +107,18 @@ def admit(
         limits: How large it may be.
         new_id: Makes the event's id, given the prefix.
         check: Looks at ``data`` as receivers will see it (see ``EventCatalog.check``).
+        strange: Returns what is wrong with the name of a channel, if nobody knows such a channel.
 
     Raises:
         InvalidEventError: With every problem the event has.
     """
     problems = _field_problems(event, tenant, limits)
     occurred_at, due_at, expires_at = _times(event, now, problems)
-    audience = _audience(event, problems) if event.to or event.channels else None
+    audience = _audience(event, problems, strange) if event.to or event.channels else None
+    if event.to == "":
+        problems.append("to: is empty")
+    if not event.channels and event.channels != ():
+        problems.append(NO_CHANNELS)
     written_at = timestamp(occurred_at)
     body = _serialise(event, written_at, limits, problems)
     if check is not None and body is not None:
@@ -394,13 +402,16 @@ def _metadata_problems(metadata: object, limits: Limits) -> list[str]:
     return problems
 
 
-def _audience(event: Event, problems: list[str]) -> str | None:
+def _audience(event: Event, problems: list[str], strange: Callable[[str], str | None] | None) -> str | None:
     """Return the recipients of ``event`` as they are stored; add what is wrong with them."""
     try:
-        return Audience(to=event.to, channels=event.channels).to_json()
+        audience = Audience(to=event.to, channels=event.channels)
     except InvalidInputError as error:
         problems += error.problems
         return None
+    if strange is not None:
+        problems += [f"channels: {wrong}" for name in audience.channels if (wrong := strange(name)) is not None]
+    return audience.to_json()
 
 
 def _times(event: Event, now: datetime, problems: list[str]) -> tuple[datetime, datetime, datetime | None]:

@@ -48,7 +48,7 @@ UNKNOWN_RECIPIENT, RECIPIENT_DELETED, RECIPIENT_UNREADABLE = (
 )
 PREFERENCES_UNREADABLE = "preferences_unreadable"
 LATER_STEP, FALLBACK, EARLIER_DELIVERED = "later_step", "fallback", "earlier_step_delivered"
-NO_CHANNEL, ADDRESS_REFUSED = "no_channel", "address_refused"
+NO_CHANNEL, ADDRESS_REFUSED, ADDRESS_REMOVED = "no_channel", "address_refused", "address_removed"
 
 #: What the codes mean that deliveries to people have beside those of the decision (``REASONS``).
 SENTENCES: Final = {
@@ -57,6 +57,7 @@ SENTENCES: Final = {
     RECIPIENT_UNREADABLE: "The record of the recipient cannot be read.",
     PREFERENCES_UNREADABLE: "It waits: what the tenant says for all of its people cannot be read.",
     NO_CHANNEL: "It waits for a process whose channel of this name takes addresses.",
+    ADDRESS_REMOVED: "The person's address was changed or removed while it waited, so it was not sent.",
     ADDRESS_REFUSED: "The channel cannot use the address.",
     "template_failed": "It waits: its message could not be made. Correct the template, then wake what waits for it.",
     "provider_failing": "It waits: attempts over the provider's account have failed in a row.",
@@ -104,6 +105,10 @@ class NoticePlan(NamedTuple):
     def step(self, channel: str) -> Step | None:
         """Return the step over a channel."""
         return next((step for step in self.steps if step.channel == channel), None)
+
+    def cap_on(self, channel: str) -> Throttle | None:
+        """Return the frequency cap that a notification over a channel counts for."""
+        return None if self.throttle is None or not self.throttle.counts_on(channel) else self.throttle
 
     def before(self, step: Step) -> tuple[Step, ...]:
         """Return the steps before another."""
@@ -162,7 +167,6 @@ def notice_plan(
     )
 
 
-@lru_cache(maxsize=64)
 @lru_cache(maxsize=256)
 def _steps_over(channels: tuple[str, ...]) -> tuple[Step, ...]:
     return tuple(map(Step, channels))
@@ -241,7 +245,7 @@ def plan_person(
                 state = DeliveryState.EXPIRED if decision.code in _EXPIRED else DeliveryState.SUPPRESSED
                 made.append(new(step.channel, _first_address(person, step.channel), state, decision.code.value, now))
             continue
-        is_capped = plan.throttle is not None and plan.throttle.counts_on(step.channel)
+        is_capped = plan.cap_on(step.channel) is not None
         start = _start(step, decision, may_arrive, is_capped, now)
         if is_unread and start[1] is None:
             start = DeliveryState.HELD, PREFERENCES_UNREADABLE, now + HOLD
@@ -375,7 +379,7 @@ def takes_token(plan: NoticePlan, new: NewDelivery) -> bool:
     What a digest collects takes none, and a later step takes its token when it wakes, because it may not be needed.
     """
     is_sent = new.state is DeliveryState.PENDING or new.reason == Code.QUIET_HOURS
-    return plan.throttle is not None and new.digest is None and is_sent and plan.throttle.counts_on(new.channel)
+    return new.digest is None and is_sent and plan.cap_on(new.channel) is not None
 
 
 def takes_token_later(plan: NoticePlan, claim: Claim, decision: Claimed | None) -> bool:
@@ -386,13 +390,12 @@ def takes_token_later(plan: NoticePlan, claim: Claim, decision: Claimed | None) 
     """
     step = plan.step(claim.channel)
     return (
-        plan.throttle is not None
-        and claim.fence == 1
+        claim.fence == 1
         and claim.digest is None
         and step is not None
         and (step.fallback or bool(step.after))
         and (decision is None or isinstance(decision, Hold))
-        and plan.throttle.counts_on(claim.channel)
+        and plan.cap_on(claim.channel) is not None
     )
 
 
@@ -445,6 +448,8 @@ def decide_claimed(
     match decision:
         case Skip(code) if code in _EXPIRED:
             return Expire(code.value)
+        case Skip(Code.NO_ADDRESS):  # there was one when it was planned
+            return Suppress(ADDRESS_REMOVED)
         case Skip(code):
             return Suppress(code.value)
         case Defer(until):

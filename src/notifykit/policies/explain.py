@@ -14,6 +14,7 @@ import attrs
 from ..models.addresses import Suppression
 from ..models.preferences import Purpose
 from ..models.recipient import Recipient, TenantPreferences
+from ..models.throttle import Throttle
 from .audience import SENTENCES, NoticePlan, clock_of, decide_step, digest_for, quiet_for
 from .contact import REASONS, Code, Defer, Skip, Verdict, person_of, usable_addresses
 from .digest import window_from
@@ -40,6 +41,7 @@ class StepExplanation:
         at: When it would be sent; ``None`` if it would not.
         addresses: Where it would be sent to.
         fallback: Whether it would only be sent if no step before it arrives.
+        throttle: The frequency cap that it counts for: it is only sent if the cap has a token left then.
         trail: The rules in the order in which they were tried; the last one decided.
     """
 
@@ -49,6 +51,7 @@ class StepExplanation:
     at: datetime | None
     addresses: tuple[str, ...]
     fallback: bool
+    throttle: Throttle | None
     trail: tuple[Rule, ...]
 
     @property
@@ -96,6 +99,7 @@ def explain_steps(
                 at=None if is_skipped else sent_at,
                 addresses=tuple(addresses),
                 fallback=step.fallback,
+                throttle=None if is_skipped or digest is not None else plan.cap_on(step.channel),
                 trail=_trail(code, plan.notice.purpose),
             )
         )

@@ -14,7 +14,7 @@ from ..errors import TemplateError
 from ..models.delivery import Claim, EventDetails, Priority
 from ..models.destination import Destination
 from ..models.ids import EVENT, new_id
-from ..models.messages import EmailMessage, Message, SmsMessage
+from ..models.messages import EmailMessage, Message, SmsMessage, is_empty
 from ..policies.sms import segments
 from .library import CONTENT, EXAMPLE, Content, Library, chain, own_name
 from .renderer import Templates, babel_locale
@@ -195,6 +195,12 @@ class Lint:
             content = library.content(event_type, channel, locale)
             if content is None or content.locale != locale:
                 return
+            files = [file for part, file in content.files.items() if part in CONTENT]
+            if not any(library.checked(file).source.strip() for file in files):
+                yield Finding(
+                    name, "empty", f"there is nothing in {', '.join(files)}, and an empty message is not sent"
+                )
+                return
             yield from self._unknown(library, content, example)
             if example is not None:
                 message = render_example(self._templates, event_type, channel, example, locale or None, tenant)
@@ -212,6 +218,8 @@ class Lint:
                     yield Finding(file, "unknown_variable", f"{variable} is not in {EXAMPLE}")
 
     def _of_message(self, content: Content, message: Message, name: str) -> Iterator[Finding]:
+        if is_empty(message):
+            yield Finding(name, "empty", "the example makes an empty message, which is not sent")
         if isinstance(message, EmailMessage) and message.html is not None:
             size = len(message.html.encode())
             if size > CLIPPED:

@@ -64,6 +64,8 @@ _TOKEN = re.compile(
       | (?P<sign>==|!=|<=|>=|[-<>|.,()\[\]=])""",
     re.VERBOSE | re.DOTALL,
 )
+MAX_DIGITS: Final = 15
+_DIGITS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 
 
@@ -209,6 +211,8 @@ class _Template:
                     self._fail(f"a tag has more than {MAX_TAG} words and signs")
                 if self._tokens > MAX_TOKENS:
                     self._fail(f"the tags of the template have more than {MAX_TOKENS:,} words and signs")
+        if (number := _DIGITS.match(self._source, at)) is not None and max(map(len, number[0].split("."))) > MAX_DIGITS:
+            self._fail(f"a number has more than {MAX_DIGITS} digits before or behind the point")
         sign = self._source[at : at + 1]
         instead = f": {_INSTEAD[sign]}" if sign in _INSTEAD else ""
         raise self._error(

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from os import PathLike
 from typing import Any, Self, TypeVar, Unpack, cast
 
@@ -146,10 +147,13 @@ class Outbox:
         return target
 
     def fail_next(self, *outcomes: Outcome, endpoint: Endpoint | str | None = None) -> None:
-        """Let the next attempts (at ``endpoint``) lead to ``outcomes``, one each; later ones succeed again."""
+        """Let the next attempts (at ``endpoint``) lead to ``outcomes``, one each; later ones succeed again.
+
+        Raises:
+            InvalidInputError: There are no outcomes, or one is none.
+        """
         endpoint_id = endpoint.id if isinstance(endpoint, Endpoint) else endpoint
-        for outcome in outcomes:
-            self._portal.call(self._channel.answer, outcome, endpoint_id)
+        self._portal.call(partial(self._channel.answer, *outcomes, endpoint_id=endpoint_id))
 
     def provider(self, channel: str) -> RecordingProvider:
         """Return what takes the messages of a channel to people: ``email``, ``sms``, ``push`` or ``chat``.

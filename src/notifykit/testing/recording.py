@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..channels.catcher import unwritable
 from ..channels.email.address import canonical_address
 from ..channels.inbox import InboxChannel
 from ..channels.messages import MessageChannel, any_address
 from ..channels.plain import PlainRenderer
 from ..channels.webhook import Guard, Response, Target, WebhookChannel
+from ..errors import InvalidInputError
+from ..models.checks import kind_of, whole
 from ..models.delivery import WEBHOOK, Claim
 from ..models.destination import Destination
 from ..models.endpoint import Endpoint
@@ -25,6 +28,9 @@ from ..policies.sms import canonical_number
 if TYPE_CHECKING:
     from ..channels.webhook import Transport
     from ..ports import Channel, Inbox, Provider, Renderer
+
+
+_TIMES = whole(1, 100_000)
 
 
 @attrs.frozen(kw_only=True)
@@ -100,8 +106,24 @@ class _Script:
     def __init__(self) -> None:
         self._next: deque[tuple[Outcome, str | None]] = deque()
 
-    def add(self, outcome: Outcome, destination: str | None) -> None:
-        self._next.append((outcome, destination))
+    def add(self, outcomes: Sequence[Outcome], destination: str | None, times: int = 1) -> None:
+        """Set outcomes, one for each attempt.
+
+        Raises:
+            InvalidInputError: There are none, one is no outcome, or they are not to be repeated a number of times.
+        """
+        given: Sequence[object] = outcomes  # whatever the annotations say
+        wrong = [
+            f"outcomes: [{at}] must be an outcome such as Transient(reason=...), not {kind_of(each)}"
+            for at, each in enumerate(given)
+            if not isinstance(each, Outcome)
+        ]
+        wrong += [] if outcomes else ["outcomes: give at least one, such as Transient(reason=...)"]
+        if (problem := _TIMES(times)) is not None:
+            wrong.append(f"times: {problem}")
+        if wrong:
+            raise InvalidInputError(wrong)
+        self._next.extend((outcome, destination) for outcome in tuple(outcomes) * times)
 
     def take(self, *names: str) -> Outcome | None:
         """Return the next outcome for a destination with one of these names, if there is one."""
@@ -132,9 +154,9 @@ class RecordingChannel:
         """Every request, in the order of sending."""
         return [each for each in self._sent if isinstance(each, SentRequest)]
 
-    def answer(self, outcome: Outcome, endpoint_id: str | None = None) -> None:
-        """Set the outcome of the next attempt (at that endpoint)."""
-        self._script.add(outcome, endpoint_id)
+    def answer(self, *outcomes: Outcome, endpoint_id: str | None = None) -> None:
+        """Set the outcomes of the next attempts (at that endpoint)."""
+        self._script.add(outcomes, endpoint_id)
 
     async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         """Record one attempt; see :class:`notifykit.ports.Channel`."""
@@ -187,13 +209,16 @@ class RecordingProvider:
         Args:
             times: How often ``outcomes`` are repeated.
             to: Only attempts that go to this person or address.
+
+        Raises:
+            InvalidInputError: There are no outcomes, one is none, or ``times`` is no number from 1 up.
         """
-        for outcome in outcomes * times:
-            self._script.add(outcome, to)
+        self._script.add(outcomes, to, times)
 
     async def send(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         """Record one attempt; see :class:`notifykit.ports.Provider`."""
-        outcome = self._script.take(destination.subscriber_id, destination.address) or Accepted()
+        scripted = self._script.take(destination.subscriber_id, destination.address)
+        outcome = scripted or unwritable(message, claim, destination, now) or Accepted()
         self._sent.append(SentMessage.of(message, claim, destination, now, outcome))
         return outcome
 

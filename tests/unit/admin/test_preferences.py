@@ -78,6 +78,11 @@ class TestSettings:
 
 
 class TestMutes:
+    async def test_a_mute_that_has_ended_is_refused(self, ada, clock):
+        """It would hold nothing back, and the second of the same would end the first."""
+        with pytest.raises(InvalidInputError, match="until: must be later than now"):
+            await ada.mute(topic="project/7/**", until=clock.now())
+
     async def test_a_second_mute_of_the_same_replaces_the_first(self, ada, clock):
         """Mutes that have ended are forgotten, those of something else stay."""
         until = clock.now() + timedelta(hours=1)

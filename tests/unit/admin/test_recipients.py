@@ -42,6 +42,20 @@ class TestSaving:
         assert ["email ada@example.org active", "sms +4915123456789 active"] == texts(saved)
         assert ({"plan": "pro"}, 1, clock.now()) == (saved.traits, saved.version, saved.created_at)
 
+    async def test_a_number_is_stored_without_blanks_and_separators(self, kit):
+        """And is found again as it was written, however it comes."""
+        written, number = "+49 (151) 234-56789", "+4915123456789"
+        saved = await kit.recipients.save(ADA, tenant=ACME, sms=[written, number])
+        again = await kit.recipients.add_address(ADA, "sms", written, tenant=ACME)
+        await kit.recipients.import_([json.dumps({"id": "user:43", "sms": written})], tenant=ACME)
+        stopped = await kit.recipients.suppress(ADA, "sms", written, tenant=ACME, purposes=["marketing"])
+        removed = await kit.recipients.remove_address(ADA, "sms", written, tenant=ACME)
+
+        assert [f"sms {number} active"] == texts(saved) == texts(again)
+        assert [f"sms {number} active"] == texts(await kit.recipients.get("user:43", tenant=ACME))
+        assert [number] == [each.address for each in stopped.suppressions]
+        assert ((), ()) == (removed.addresses, removed.suppressions)
+
     async def test_a_recipient_may_be_an_id_alone(self, kit):
         """Other systems may tell the rest later."""
         saved = await kit.recipients.save(ADA, tenant=ACME)

@@ -79,6 +79,12 @@ async def test_what_cannot_be_suppressed_is_refused(
         await kit.suppressions.add(channel, address, tenant=ACME, **options)
 
 
+async def test_what_is_no_address_is_not_called_free(kit: Notifykit) -> None:
+    """Nothing can be said of it."""
+    with pytest.raises(InvalidInputError, match="address: is no telephone number"):
+        await kit.suppressions.check("sms", "0151", tenant=ACME)
+
+
 async def test_changes_at_the_same_time_are_all_kept(kit: Notifykit) -> None:
     """A receipt and an operator do not undo each other; what is added while all is removed may stay."""
     reasons = list(SuppressionReason)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from notifykit import ConfigurationError, Event, Notifykit
@@ -15,10 +16,20 @@ from notifykit.channels.catcher import Catcher, file_of
 from notifykit.channels.messages import MessageChannel
 from notifykit.channels.plain import PlainRenderer
 from notifykit.cli.catch.tail import Tail
-from notifykit.models.messages import KINDS
-from notifykit.models.outcome import Accepted, Transient
+from notifykit.models.messages import KINDS, EmailMessage, Message
+from notifykit.models.outcome import Accepted, Permanent, Transient
 
 from .receivers import NOW, make_claim
+
+
+@attrs.frozen
+class Fixed:
+    """Makes one message for everybody."""
+
+    message: Message
+
+    def render(self, *_: object, **__: object) -> Message:
+        return self.message
 
 
 def channel(name: str, file: Path) -> MessageChannel:
@@ -42,6 +53,18 @@ async def test_messages_of_each_channel_are_kept(name: str, tmp_path: Path) -> N
     assert (name, "ada", "user:42", "acme") == (kept["channel"], kept["to"], kept["recipient"], kept["tenant"])
     assert kept["message"]
     assert 0o600 == file.stat().st_mode & 0o777
+
+
+async def test_an_e_mail_that_no_provider_could_send_is_refused(tmp_path: Path) -> None:
+    """With the same reason, and it is not kept."""
+    message = EmailMessage(subject="a\nb", text="x")
+    over = MessageChannel("email", Fixed(message), Catcher(tmp_path / "caught.jsonl"))
+
+    outcome = await send(over, "ada@example.org")
+
+    assert isinstance(outcome, Permanent)
+    assert "invalid_subject" == outcome.reason
+    assert not (tmp_path / "caught.jsonl").exists()
 
 
 async def test_a_folder_that_is_missing_is_a_transient_failure(tmp_path: Path) -> None:

@@ -120,6 +120,12 @@ def test_a_file_of_certificates_that_is_not_there(tmp_path: Path) -> None:
         parse_url(f"smtps://h.example?sender=a@b.example&ca={tmp_path}/none.pem").tls_context()
 
 
+def test_a_kit_is_not_made_with_certificates_that_are_not_there(tmp_path: Path) -> None:
+    """As with any other mistake in the URL."""
+    with pytest.raises(ConfigurationError, match="email: ca: "):
+        Notifykit("memory://", email=f"smtp://h.example?sender=a@b.example&ca={tmp_path}/none.pem")
+
+
 async def test_a_kit_has_an_e_mail_channel(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its option, or by the environment; a channel of that name counts more."""
     url = "smtp://localhost:25?sender=a@b.example&tls=off"

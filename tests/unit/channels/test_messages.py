@@ -87,6 +87,7 @@ def test_an_address_that_is_no_text_is_refused(address: str) -> None:
         (fail(KeyError("total")), r"order.paid \(email\): KeyError: 'total'"),
         (lambda: SmsMessage(text="hello"), r"order.paid \(email\): made a SmsMessage, not a EmailMessage"),
         (lambda: None, "made a NoneType"),
+        (lambda: EmailMessage(subject="Paid", text=" \n", html=""), r"order.paid \(email\): made an empty message"),
     ],
 )
 async def test_what_cannot_be_rendered_is_a_template_error(make: Callable[[], Any], said: str) -> None:

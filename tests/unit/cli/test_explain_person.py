@@ -26,6 +26,7 @@ def test_explain_answers_for_a_person(cli: Command, store_url: str) -> None:
 
     of_event = cli("explain", event_id, "--recipient", "user:42", *TENANT)
     record = cli("explain", "order.shipped", "--recipient", "user:42", "--topic", "shop/7", "--json", *TENANT).record
+    unknown = cli("explain", "nope", "--recipient", "user:42", *TENANT)
     both = cli("explain", event_id, "--recipient", "user:42", "--endpoint", "end_1", *TENANT)
 
     assert ("user:42", "*") == (subscription["subscriber_id"], subscription["channel"])
@@ -36,6 +37,7 @@ def test_explain_answers_for_a_person(cli: Command, store_url: str) -> None:
     ]
     assert [True] == [rule["applies"] for rule in record["steps"][-1]["trail"]][-1:]
     assert 2 == both.code
+    assert unknown.err.strip().endswith("types are stored when a dispatcher of your program starts")
     listed = cli("subscriptions", "list", "--recipient", "user:42", "--json", *TENANT).record
     assert subscription["id"] == listed["id"]
     assert "recipient user:42" in " ".join(cli("subscriptions", "show", subscription["id"], *TENANT).out.split())

@@ -113,6 +113,8 @@ def test_a_person_says_what_they_want(cli: Command, ada: str) -> None:
         "urgent",
     )
     everything = cli("preferences", "consent", ADA, "--how", "form 3", "--by", "support")
+    shown = cli("preferences", "show", ADA)
+    past = cli("preferences", "mute", ADA, "--channel", "sms", "--until", "2020-01-01")
     cli("preferences", "unset", ADA)
     cli("preferences", "unmute", ADA)
     cli("preferences", "quiet-hours", ADA)
@@ -123,10 +125,13 @@ def test_a_person_says_what_they_want(cli: Command, ada: str) -> None:
         "digest:daily: everything",
         "muted: topic project/7/** until 2999-01-01 00:00:00Z",
         "muted: everything",
-        "quiet: every day 22:00 to 07:00, Europe/Berlin",
-        "quiet: fri sat sun 12:00 to 13:00, Europe/Berlin",
+        "quiet: every day 22:00 to 07:00, Europe/Berlin, except urgent",
+        "quiet: fri sat sun 12:00 to 13:00, Europe/Berlin, except urgent",
         "agrees to marketing",
     ] == everything.out.splitlines()
+    assert "No types of events are known" in shown.out.splitlines()[0]
+    assert everything.out.splitlines() == shown.out.splitlines()[1:]
+    assert (1, True) == (past.code, "until: must be later than now" in past.err)
     assert [
         "off: category news channel sms",
         "muted: topic project/7/** until 2999-01-01 00:00:00Z",

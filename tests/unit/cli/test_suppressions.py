@@ -18,10 +18,12 @@ def test_an_address_is_added_checked_listed_and_removed(cli: Command) -> None:
     found, data = (cli("suppressions", "check", "email", MAIL.upper(), *more) for more in ((), ("--json",)))
     listed, rows = (cli("suppressions", "list", *more) for more in ((), ("--json",)))
     other = cli("suppressions", "check", "email", "other@example.org")
+    wrong = cli("suppressions", "check", "sms", "0151")
     removed = [cli("suppressions", "remove", "email", MAIL, "--reason", reason) for reason in ("stop", "complaint")]
 
     assert ([0, 0, 1], [1, 0]) == ([each.code for each in (other, added, found)], [each.code for each in removed])
     assert "other@example.org is not suppressed\n" == other.out
+    assert (2, True, True) == (wrong.code, "is no telephone number" in wrong.err, "stored" not in wrong.err)
     assert f"{MAIL} is suppressed: complaint since" in added.out
     assert "for marketing (letter ☃)" in found.out
     assert (True, "email", ["marketing"]) == (

@@ -13,7 +13,7 @@ import attrs
 import httpx
 import pytest
 
-from notifykit import InvalidInputError, KeyRing, Mute, MuteSelector, Notifykit, Purpose, Recipient
+from notifykit import EventType, InvalidInputError, KeyRing, Mute, MuteSelector, Notifykit, Purpose, Recipient, Step
 from notifykit.admin.unsubscribe_links import ONE_CLICK, PAGE
 from notifykit.contrib.unsubscribe import Look, UnsubscribeApp
 from notifykit.contrib.unsubscribe.words import WORDS, language_of
@@ -23,6 +23,7 @@ from notifykit.testing import FakeClock
 ACME, ADA = "acme", "user:42"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 ONE_CLICK_BODY = "List-Unsubscribe=One-Click"
+_NEWS = {"category": "news", "channel": "email", "purpose": "marketing"}
 NEWS = MuteSelector(category="news", channel="email", purpose=Purpose.MARKETING)
 
 
@@ -36,9 +37,7 @@ class Site:
 
     def link(self, **named: Any) -> str:
         """Return the path of a link, by default to the news by e-mail."""
-        url = self.kit.unsubscribe_links.url(
-            ADA, **{"tenant": ACME, **(named or {"category": "news", "channel": "email"})}
-        )
+        url = self.kit.unsubscribe_links.url(ADA, **{"tenant": ACME, **(named or _NEWS)})
         return url.removeprefix("https://notify.example.org")
 
     async def ada(self) -> Recipient:
@@ -72,7 +71,7 @@ async def test_to_open_a_link_changes_nothing(site: Site) -> None:
 
     assert [200, 200] == [page.status_code, head.status_code]
     assert ("", page.headers) == (head.text, head.headers)
-    assert "<p>Stop e-mails about “news”?</p>" in page.text
+    assert "<p>Stop marketing e-mails about “news”?</p>" in page.text
     assert "<small>&lt;acme&gt; &amp; Co</small>" in page.text
     assert "background:#0a5" in page.text
     assert re.findall('value="(.*?)"', page.text) == ["stop", "stop_all"]
@@ -128,7 +127,7 @@ async def test_a_person_stops_and_takes_it_back(site: Site) -> None:
     undone = [await site.press(link, "undo") for _ in range(2)]
     again = await site.ada()
 
-    assert "You will get no more e-mails about “news”." in stopped.text
+    assert "You will get no more marketing e-mails about “news”." in stopped.text
     assert 'value="undo"' in stopped.text
     assert [(NEWS, ADA, PAGE)] == [(mute.select, mute.by, mute.how) for mute in muted.mutes]
     assert ["Undone" in each.text for each in undone] == [True, True]
@@ -179,15 +178,46 @@ async def test_undo_takes_back_only_what_the_link_did(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "named",
-    [{"type": "sale.begins"}, {"topic": "project/7/**"}, {"channel": "email"}, {"purpose": None, "category": "x"}],
+    ("named", "purpose", "told"),
+    [
+        ({"category": "comments", "channel": "email"}, None, "e-mails about “comments”"),
+        ({"type": "sale.begins"}, None, "messages about “Sale begins”"),
+        ({"topic": "project/7/**"}, None, "messages on the topic “project/7/**”"),
+        ({"category": "news", "topic": "a"}, None, "messages about “news” on the topic “a”"),
+        ({"category": "news", "purpose": "marketing"}, Purpose.MARKETING, "marketing messages about “news”"),
+        ({"category": "news", "purpose": "transactional"}, Purpose.TRANSACTIONAL, "service messages about “news”"),
+        ({"channel": "email"}, Purpose.MARKETING, "marketing e-mails"),
+        ({"channel": "email", "purpose": None}, None, "e-mails"),
+        ({"purpose": None}, None, "messages"),
+    ],
 )
-async def test_a_link_stops_what_it_names(site: Site, named: dict[str, Any]) -> None:
-    """A type, a topic, or a channel; nothing else."""
-    await site.press(site.link(**named), "stop")
+async def test_a_link_stops_what_it_names(
+    site: Site, named: dict[str, Any], purpose: Purpose | None, told: str
+) -> None:
+    """A category, a type or a topic for every purpose, a channel for marketing; and the page says just that."""
+    page = await site.press(site.link(**named), "stop")
 
     (mute,) = (await site.ada()).mutes
-    assert MuteSelector(**{"purpose": Purpose.MARKETING, **named}) == mute.select
+    assert MuteSelector(**{**named, "purpose": purpose}) == mute.select
+    assert f"You will get no more {told}." in page.text
+
+
+async def test_notifications_of_a_category_stop_with_its_link(site: Site) -> None:
+    """Also those that are no marketing."""
+    site.kit.catalog.include([EventType(name="comment.created", category="comments", steps=(Step("email"),))])
+    await site.kit.sync_event_types()
+
+    await site.press(site.link(category="comments", channel="email"), "stop")
+
+    told = await site.kit.explain(ADA, "comment.created", tenant=ACME)
+    assert ["muted"] == [step.code for step in told.steps]
+
+
+def test_no_link_stops_what_nobody_can_stop() -> None:
+    """Notifications of purpose security are sent whatever a person has set."""
+    kit = Notifykit("memory://", public_url="https://notify.example.org")
+    with pytest.raises(InvalidInputError, match="purpose"):
+        kit.unsubscribe_links.url(ADA, tenant=ACME, category="account", purpose="security")
 
 
 async def test_links_that_do_not_work_all_look_the_same(site: Site) -> None:

@@ -281,7 +281,11 @@ async def test_quiet_hours_defer(opened: Open, url: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "ended"),
     [
-        ({"addresses": ()}, ("suppressed", "no_address")),
+        ({"addresses": ()}, ("suppressed", "address_removed")),
+        (
+            {"addresses": (RecipientAddress(channel="email", address="new@example.org"),)},
+            ("suppressed", "address_removed"),
+        ),
         ({"mutes": (Mute(select=MuteSelector(topic="thread/*")),)}, ("suppressed", "muted")),
         (
             {"addresses": (RecipientAddress(channel="email", address="ada@example.org", state=AddressState.GONE),)},

@@ -9,10 +9,11 @@ from typing import Any
 import attrs
 import pytest
 
-from notifykit import event
+from notifykit import StateError, event
 from notifykit.models.delivery import Claim, Collected
 from notifykit.models.digest import Digest
-from notifykit.models.outcome import Accepted, Outcome
+from notifykit.models.ids import delivery_id, recipient_key
+from notifykit.models.outcome import Accepted, Outcome, Permanent
 from notifykit.models.preferences import Mute, MuteSelector, Purpose, Scope, Selector, Setting
 from notifykit.models.quiet_hours import QuietHours, Weekday, Window
 from notifykit.models.recipient import Consent
@@ -27,6 +28,7 @@ __all__ = ["opened", "town", "url"]  # fixtures
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 MAIL = (ADA, "email", "ada@example.org")
+KEY = recipient_key(*MAIL)
 
 
 @event("comment.added", steps=[Step("email")], digest=Digest("comments", group="data.thread", window=10 * MINUTE))
@@ -115,6 +117,26 @@ async def test_a_digest_of_one_event_is_sent_as_that_event(town: Town) -> None:
     assert [(last, "comment.added", None, ["stays"])] == [
         (claim.event_id, claim.event_type, claim.collected, texts(claim)) for claim in sent
     ]
+
+
+async def test_what_a_digest_has_collected_is_redriven_with_it(opened: Any, url: str) -> None:
+    """The refusal names the digest."""
+    town: Town = await opened(url)
+    await town.save()
+    town.channels["email"].answer = lambda _: Permanent(reason="spam")
+    events = [await town.publish(CommentAdded(text=text), to=[ADA]) for text in "ab"]
+    await town.work(10 * MINUTE)
+    dead = await town.deliveries()
+    (digest,) = [each for each in dead if each.id not in {delivery_id(id, KEY) for id in events}]
+
+    for id in events:
+        with pytest.raises(StateError, match=f"is part of the digest {digest.id}: redrive that one"):
+            await town.kit.deliveries.redrive(delivery_id(id, KEY), tenant=TENANT)
+    sent = mails(town)
+    await town.kit.deliveries.redrive(digest.id, tenant=TENANT)
+    await town.work()
+
+    assert [["a", "b"]] == [texts(claim) for claim in sent]
 
 
 async def test_nothing_is_sent_of_nothing(town: Town) -> None:

@@ -339,7 +339,7 @@ def test_the_actor_is_told_only_if_the_type_says_so() -> None:
         ),
         ("sms", ada("sms"), {"earlier": [DeliveryState.DEAD]}, SEND),
         ("email", ada("email", settings=(_off("email"),)), {}, Suppress("turned_off")),
-        ("email", ada("sms"), {}, Suppress("no_address")),
+        ("email", ada("sms"), {}, Suppress("address_removed")),
         ("email", ada("email", quiet_hours=NOON), {}, Hold(NOW + 2 * HOUR, "quiet_hours")),
         ("email", ada("email", quiet_hours=NOON), {"expires_at": NOW + HOUR}, Expire("expired_in_quiet_hours")),
         ("email", ada("email"), {"expires_at": NOW}, Expire("expired")),

@@ -40,7 +40,7 @@ LONG = "x" * 60_000 + "{% for i in range(45) %}" + "y" * 1_000 + "{% endfor %}"
         ({"order.shipped/push.url.txt": "x"}, [("order.shipped/push", "no_content")]),
         ({"order.shipped/example.json": None}, [("order.shipped", "no_example")]),
         ({f"{SMS}.txt": "{{ data.id }}"}, [(f"{SMS}.txt", "template_failed"), (f"{SMS}.txt", "unknown_variable")]),
-        ({f"{SMS}.txt": "{% if false %}{{ order.id }}{% endif %}"}, [(f"{SMS}.txt", "unknown_variable")]),
+        ({f"{SMS}.txt": "{% if false %}{{ order.id }}{% endif %}x"}, [(f"{SMS}.txt", "unknown_variable")]),
         (
             {"order.shipped/example.json": '{"order_id": 1e999}'},
             [(name, "template_failed") for name in (EMAIL, f"{EMAIL}.de", SMS, f"{SMS}.de")],
@@ -49,6 +49,9 @@ LONG = "x" * 60_000 + "{% for i in range(45) %}" + "y" * 1_000 + "{% endfor %}"
         ({f"{SMS}.txt": "x" * 161}, [(f"{SMS}.txt", "sms_segments")]),
         ({f"{SMS}.txt": "“" + "x" * 70}, [(f"{SMS}.txt", "sms_segments")]),
         ({f"{EMAIL}.html": UNSUBSCRIBE + LONG}, [(EMAIL, "clipped")]),
+        ({f"{SMS}.txt": " \n"}, [(SMS, "empty")]),
+        ({f"{EMAIL}.html": ""}, [(EMAIL, "empty")]),
+        ({f"{SMS}.txt": "{% if data.order_id == 'B' %}x{% endif %}"}, [(SMS, "empty")]),
         ({f"{SMS}.xx.txt": "x"}, [(EMAIL, "missing_locale"), (SMS, "unknown_locale")]),
     ],
 )

@@ -126,6 +126,8 @@ async def test_every_revision_is_kept_and_can_come_back(shop: Shop) -> None:
         (SMS, "{{ data.nope }}", "data.nope"),
         (SMS, "{% include '_partials/none.txt' %}", "there is no file '_partials/none.txt'"),
         (SMS, "{% include '../secret.txt' %}", "is no file of the templates' folder"),
+        (SMS, " ", "there is nothing in _tenants/acme/order.shipped/sms.txt"),
+        (SMS, "{% if data.order_id == 'B' %}x{% endif %}", "the example makes an empty message"),
         ("_partials/footer.txt", "{% include '_partials/footer.txt' %}", "includes itself"),
         ("_partials/other.txt", "{% nonsense %}", "_partials/other.txt, line 1"),
         ("order.shipped/fax.txt", "x", "begins with a channel"),

@@ -47,6 +47,8 @@ def test_what_can_be_written(source, expected):
     [
         ("{{ data.a ~ data.b }}", "'~' cannot be used in a tag: write the values one after the other"),
         ("{{ data.n + 1 }}", "use the filter plus"),
+        ("{{ 10|times(1000000000000000) }}", "a number has more than 15 digits before or behind the point"),
+        ("{{ 1a }}", "'1' cannot be used in a tag"),
         ("{{ data.n - 1 }}", "use the filter minus"),
         ("{{ data.name[1:] }}", "no slices"),
         ("{{ {'a': 1} }}", "mappings cannot be written"),

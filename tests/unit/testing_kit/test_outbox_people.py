@@ -201,6 +201,23 @@ def test_quiet_hours_end_by_the_clock_of_the_person(outbox, ada):
 # ── failures ───────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "options", "problem"),
+    [
+        (["x"], {}, r"outcomes: \[0\] must be an outcome such as Transient\(reason=...\), not str"),
+        ([], {}, "outcomes: give at least one"),
+        ([Transient(reason="smtp_451")], {"times": -1}, "times: between 1 and"),
+    ],
+)
+def test_what_is_no_outcome_is_refused_at_once(outbox, outcomes, options, problem):
+    """And not by the attempt that would lead to it."""
+    with pytest.raises(InvalidInputError, match=problem):
+        outbox.provider("email").fail_next(*outcomes, **options)
+    if not options:
+        with pytest.raises(InvalidInputError, match=problem):
+            outbox.fail_next(*outcomes)
+
+
 @pytest.mark.usefixtures("ada")
 def test_a_provider_fails_as_often_as_the_test_says(outbox):
     """Each attempt is on record, and the next one is made at the time of the retry."""

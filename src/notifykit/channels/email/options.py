@@ -61,7 +61,7 @@ class SmtpOptions:
         try:
             return ssl.create_default_context(cafile=self.ca)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(f"email: ca: {error}") from None
+            raise ConfigurationError(f"email: ca: {self.ca}: {error.strerror or error}") from None
 
 
 def parse_url(url: str) -> SmtpOptions:

@@ -39,6 +39,7 @@ class SmtpProvider:
             ``options.ca``.
 
     Raises:
+        ConfigurationError: The file ``options.ca`` cannot be read, or has no certificates.
         MissingExtraError: The extra ``email`` is not installed.
     """
 
@@ -47,6 +48,8 @@ class SmtpProvider:
     def __init__(self, options: SmtpOptions, *, tls: ssl.SSLContext | None = None) -> None:
         from .dial import Dialer
 
+        if options.ca is not None and tls is None:
+            options.tls_context()  # a wrong file is said now, and not by each attempt
         self.account = options.account
         self._options = options
         self._tls = tls

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from notifykit.models.messages import title_of
+from notifykit.models.preferences import Purpose
 from notifykit.models.unsubscribe import UnsubscribeScope
 
 #: By language: the sentences, and how the channels are called in them.  ``*`` is any other channel, or all.
@@ -21,6 +22,9 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "invalid": "This link does not work. It may be incomplete or too old: please use the link of a newer message.",
         "failed": "This did not work, and nothing was changed. Please try again later.",
         "about": "{channel} about “{name}”",
+        "topic": "{what} on the topic “{name}”",
+        "marketing": "marketing {channel}",
+        "transactional": "service {channel}",
         "all": "marketing",
         "email": "e-mails",
         "sms": "text messages",
@@ -39,6 +43,9 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "neueren Nachricht.",
         "failed": "Das hat nicht funktioniert, es wurde nichts geändert. Bitte versuchen Sie es später noch einmal.",
         "about": "{channel} zu „{name}“",
+        "topic": "{what} zum Thema „{name}“",
+        "marketing": "Werbe-{channel}",
+        "transactional": "Service-{channel}",
         "all": "Werbung",
         "email": "E-Mails",
         "sms": "SMS",
@@ -57,6 +64,9 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "mensaje más reciente.",
         "failed": "No ha funcionado y no se ha cambiado nada. Inténtelo de nuevo más tarde.",
         "about": "{channel} sobre «{name}»",
+        "topic": "{what} sobre el tema «{name}»",
+        "marketing": "{channel} de publicidad",
+        "transactional": "{channel} de servicio",
         "all": "publicidad",
         "email": "correos",
         "sms": "SMS",
@@ -75,6 +85,9 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "récent.",
         "failed": "Cela n’a pas fonctionné et rien n’a été modifié. Réessayez plus tard.",
         "about": "{channel} sur « {name} »",
+        "topic": "{what} sur le sujet « {name} »",
+        "marketing": "{channel} publicitaires",
+        "transactional": "{channel} de service",
         "all": "de publicité",
         "email": "d’e-mails",
         "sms": "de SMS",
@@ -101,9 +114,13 @@ def language_of(accepted: str) -> str:
 
 
 def what_of(scope: UnsubscribeScope, words: Mapping[str, str]) -> str:
-    """Return what a link stops, for people; a pattern of topics says nothing to them."""
-    channel = words.get(scope.channel or "*", words["*"])
-    name = scope.category or (title_of(scope.type) if scope.type is not None else None)
+    """Return exactly what a link stops, for people."""
+    if scope.is_whole and scope.channel is None and scope.purpose is Purpose.MARKETING:
+        return words["all"]
+    what = words.get(scope.channel or "*", words["*"])
+    if scope.purpose is not None:
+        what = words.get(scope.purpose.value, "{channel}").format(channel=what)
+    name = title_of(scope.type) if scope.type is not None else scope.category
     if name is not None:
-        return words["about"].format(channel=channel, name=name)
-    return channel if scope.channel is not None or scope.topic is not None else words["all"]
+        what = words["about"].format(channel=what, name=name)
+    return what if scope.topic is None else words["topic"].format(what=what, name=scope.topic)
