@@ -32,8 +32,9 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, str) and len(val) > 80 else None
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Try few random examples every day, however slow the machine is; CI tries what each test says."""
+    hanging.open_stderr(config)
     if is_everyday():
         settings.load_profile("everyday")
 

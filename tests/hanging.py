@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -15,6 +16,16 @@ import pytest
 
 #: Seconds; hypothesis may look for a shorter example for 300.
 HANGS_AFTER = 600
+#: Seconds later an interpreter is ended that runs no signal handler: that of Python 3.11 may loop at the beginning of a
+#: traced function that is called while a pending call is made, such as greenlet's.
+_GRACE = 30
+_stderr: list[int] = []
+
+
+def open_stderr(config: pytest.Config) -> None:
+    """Keep the stream of errors as it is when pytest does not capture it."""
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        _stderr.append(os.dup(2))
 
 
 @contextmanager
@@ -34,10 +45,12 @@ def ended(item: pytest.Item) -> Iterator[None]:
 
     signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, HANGS_AFTER)
+    faulthandler.dump_traceback_later(HANGS_AFTER + _GRACE, exit=True, file=_stderr[0])
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _frames(awaited: object) -> Iterator[str]:
