@@ -84,8 +84,8 @@ CASES: Mapping[str, tuple[Mapping[str, str], str | None]] = {
     # size
     "a large file": (one("x" * 100_000), "characters, at most"),
     "many tags": (one("{{1}}" * 12_000), "words and signs"),
-    "many comments": (one("{##}" * 16_000), None),
-    "many lines": (one("\n" * 60_000), None),
+    "many comments": (one("{##}" * 16_000 + "."), None),
+    "many lines": (one("\n" * 60_000 + "."), None),
     "many blocks": (one("".join(f"{{% block b{n} %}}{{% endblock %}}" for n in range(1_500))), "blocks"),
     "many large files": (
         {MAIN: "".join(f'{{% include "_p/{n}.html" %}}' for n in range(20))}
