@@ -177,7 +177,7 @@ async def test_tenants_that_are_read_do_not_wait_for_those_that_are_not(monkeypa
 
 
 @pytest.mark.parametrize(
-    ("limit", "most", "is_taken"), [("_UNREAD", 100, False), ("_UNREAD_BYTES", 1, False), ("", 0, True)]
+    ("limit", "most", "is_taken"), [("_UNREAD", 1, False), ("_UNREAD_BYTES", 1, False), ("", 0, True)]
 )
 async def test_events_are_taken_beside_those_of_unread_tenants(
     monkeypatch: pytest.MonkeyPatch, limit: str, most: int, is_taken: bool
