@@ -17,7 +17,7 @@ from ..errors import ConfigurationError
 from ..models.delivery import Claim
 from ..models.destination import Destination
 from ..models.messages import EmailMessage, Message
-from ..models.outcome import Accepted, Answer, Outcome, Permanent, Transient
+from ..models.outcome import Accepted, Answer, Outcome, Transient
 from ..policies.sms import canonical_number
 from .inbox import InboxChannel
 from .messages import MessageChannel, any_address
@@ -98,7 +98,7 @@ def unwritable(message: Message, claim: Claim, destination: Destination, now: da
     try:
         write(message, sender=Mailbox("from@notifykit.example"), to=to, id=claim.delivery_id, now=now)
     except InvalidMessageError as error:
-        return Permanent(reason=f"invalid_{error.field}", answer=Answer(body=str(error).encode()))
+        return error.outcome
     return None
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ...errors import InvalidInputError
 from ...models.checks import UNPRINTABLE
 from ...models.messages import EmailMessage
+from ...models.outcome import Answer, Permanent
 from .address import Mailbox, parse_mailbox
 
 #: RFC 5322: a line should have 78 characters and must not have more than 998.
@@ -49,6 +50,11 @@ class InvalidMessageError(InvalidInputError):
     def __init__(self, field: str, problem: str) -> None:
         super().__init__([f"{field}: {problem}"])
         self.field = field
+
+    @property
+    def outcome(self) -> Permanent:
+        """What becomes of its delivery."""
+        return Permanent(reason=f"invalid_{self.field}", answer=Answer(body=str(self).encode()))
 
 
 class Mail(NamedTuple):

@@ -15,7 +15,7 @@ from ...models.checks import UNPRINTABLE
 from ...models.delivery import Claim
 from ...models.destination import Destination
 from ...models.messages import EmailMessage, Message
-from ...models.outcome import Answer, BadRecipient, Outcome, Permanent
+from ...models.outcome import Answer, BadRecipient, Outcome
 from ..http_provider import BulkPart, HttpRequest
 from ..provider_url import ProviderUrl
 from .address import Mailbox, canonical_address, parse_mailbox
@@ -106,7 +106,7 @@ def request_of(
     try:
         return make(message, to)
     except InvalidMessageError as error:
-        return Permanent(reason=f"invalid_{error.field}", answer=Answer(body=str(error).encode()))
+        return error.outcome
 
 
 def sender_of(url: ProviderUrl) -> Mailbox:

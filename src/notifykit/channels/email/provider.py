@@ -82,7 +82,7 @@ class SmtpProvider:
                 return_path=self._options.return_path,
             )
         except InvalidMessageError as error:
-            return Permanent(reason=f"invalid_{error.field}", answer=Answer(body=str(error).encode()))
+            return error.outcome
         own_sender = message.sender is None or self._options.return_path is not None
         return await self._deliver(mail, destination.timeout.total_seconds(), own_sender)
 
