@@ -10,7 +10,8 @@ from typing import Any
 
 import attrs
 
-from notifykit.testing.broker_servers import KafkaServer, NatsServer, RabbitServer
+from notifykit.testing.apache_kafka import ApacheKafkaServer
+from notifykit.testing.broker_servers import NatsServer, RabbitServer
 from notifykit.testing.servers import Server, ServerUnavailableError, ValkeyServer
 
 from .axes import AGE_P50, AGE_P99
@@ -26,7 +27,7 @@ _SERVERS: dict[str, tuple[str, Callable[[], Server]]] = {
     "redis": ("Redis Streams", ValkeyServer),
     "nats": ("NATS JetStream", NatsServer),
     "rabbitmq": ("RabbitMQ", RabbitServer),
-    "kafka": ("Kafka", KafkaServer),
+    "kafka": ("Apache Kafka", ApacheKafkaServer),
 }
 #: Events a second where the time from publish to received is measured.
 _STEADY = 200

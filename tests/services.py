@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from notifykit.testing.apache_kafka import ApacheKafkaServer
 from notifykit.testing.broker_servers import AwsServer, KafkaServer, NatsServer, RabbitServer
 from notifykit.testing.mysql_servers import MariadbServer
 from notifykit.testing.servers import PostgresServer, Server, ServerUnavailableError, ValkeyServer
-from tests.apache_kafka import ApacheKafkaServer
 
 REQUIRED = frozenset(os.environ.get("NOTIFYKIT_REQUIRE", "").replace(",", " ").split())
 

@@ -14,8 +14,8 @@ import httpx
 
 from notifykit.brokers.url import lane_name
 from notifykit.models.delivery import Lane, Priority
+from notifykit.testing.apache_kafka import ApacheKafkaServer
 from notifykit.testing.broker_servers import KafkaServer
-from tests.apache_kafka import ApacheKafkaServer
 
 from .proxy import FaultProxy
 

@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from notifykit.testing.broker_servers import accepts
-from notifykit.testing.servers import HOST, Server, ServerUnavailableError, free_port
+from .broker_servers import accepts
+from .servers import HOST, Server, ServerUnavailableError, free_port
 
 VERSION = "4.1.1"
 #: Seconds that the download of some 45 MB may take.
