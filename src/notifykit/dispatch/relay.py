@@ -64,7 +64,9 @@ class Relay:
             failpoint("relay.held")
             self._unsent[lane] = tickets, now + settings.hold
             await self._put(lane)
-        return PollResult.MUCH if throttled or len(tickets) >= limit else PollResult.NOTHING
+        if throttled or len(tickets) >= limit:
+            return PollResult.MUCH
+        return PollResult.FEW if tickets else PollResult.NOTHING
 
     async def _put(self, lane: Lane) -> None:
         """Put the tickets of the last batch, unless that was done or their hold has run out."""

@@ -9,6 +9,8 @@ import pytest
 
 from notifykit import BrokerUnavailableError, DeliveryState, DispatchSettings
 from notifykit.brokers.memory import MemoryBroker
+from notifykit.dispatch.round_robin import PollResult
+from notifykit.models.delivery import Lane, Priority
 from notifykit.telemetry import LoopFailed
 from notifykit.testing import FakeClock
 
@@ -83,6 +85,19 @@ async def test_a_worker_without_tickets_sends_nothing():
             await worker.step()
 
     assert [] == b.channel.sent
+
+
+async def test_the_relay_looks_again_soon_after_it_found_something():
+    """It is woken only now and then, and much would wait for that."""
+    async with bench(**only("plan")) as b:
+        await b.endpoint()
+        await b.publish()
+        await b.dispatcher.step()
+        relay = with_broker(b, MemoryBroker(), **only("relay"))._relay
+
+        assert [PollResult.FEW, PollResult.NOTHING] == [
+            await relay.turn(Lane("webhook", Priority.NORMAL)) for _ in "ab"
+        ]
 
 
 async def test_a_retry_goes_through_the_broker():

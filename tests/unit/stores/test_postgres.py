@@ -21,7 +21,7 @@ from notifykit.errors import SchemaError, StoreError, StoreUnavailableError
 from notifykit.ports import DeliveryFilter, Move, NextDue, Settlement
 from notifykit.stores.sql import transitions
 from notifykit.stores.sql.postgres import store as postgres
-from notifykit.stores.sql.postgres.statements import FIRST_OF_OTHERS
+from notifykit.stores.sql.postgres.statements import CLAIM_NAMED, FIRST_OF_OTHERS
 from notifykit.stores.sql.postgres.store import PostgresStore
 from notifykit.stores.sql.store import NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE, SHORT
 from notifykit.testing import START, make_delivery, make_event
@@ -99,6 +99,17 @@ async def test_who_looks_past_a_crowd_reads_none_of_its_rows(store):
 
     scans = [line.partition("->")[2].split(" on ")[0].strip() for line in plan if " on notifykit_" in line]
     assert ["Index Only Scan using notifykit_outbox_due"] == scans
+
+
+async def test_tickets_find_their_deliveries_by_their_ids(store):
+    """However much waits in the lane, its index is not read."""
+    values = ("webhook", 1, 0, 5, 1, "worker-1", [], [], None, ["dlv_1"], 5)
+
+    async with store._driver() as pg:
+        plan = [row[0] for row in await pg.fetch(f"EXPLAIN {CLAIM_NAMED}", *values)]
+
+    assert [] == [line for line in plan if "notifykit_queue_due" in line]
+    assert [line for line in plan if "notifykit_queue_pkey" in line]
 
 
 async def test_a_failed_opening_leaves_no_connection(postgres_url):

@@ -21,6 +21,7 @@ from notifykit.errors import SchemaError, StoreError, StoreUnavailableError, Val
 from notifykit.stores.sql.faults import translated
 from notifykit.stores.sql.sqlite import store as sqlite
 from notifykit.stores.sql.sqlite.store import SqliteStore
+from notifykit.stores.sql.sqlite.verbs import NAMED
 from notifykit.telemetry import LoopFailed, TelemetryEvent
 from notifykit.testing import START, make_endpoint, make_event
 
@@ -39,6 +40,16 @@ async def store(sqlite_store_url):
 
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("notifykit-sqlite")]
+
+
+async def test_tickets_find_their_deliveries_by_their_ids(store):
+    """However much waits in the lane, its index is not read."""
+    names = ("channel", "rank", "now", "exclude", "exclude_tenants", "only", "named", "window")
+
+    plan = await store._change(lambda db: db.execute(f"EXPLAIN QUERY PLAN {NAMED}", dict.fromkeys(names)).fetchall(), 1)
+
+    assert [] == [step for *_, step in plan if "notifykit_queue_due" in step]
+    assert [step for *_, step in plan if "(id=?)" in step]
 
 
 async def test_a_store_can_be_closed_and_opened_again(store):

@@ -82,7 +82,7 @@ WHERE channel = %s AND priority = %s AND waits_until <= %s {unless}
 ORDER BY waits_until LIMIT %s FOR UPDATE SKIP LOCKED
 """
 NAMED = """
-SELECT id, ordering_key, tenant, subscriber_id FROM notifykit_queue
+SELECT id, ordering_key, tenant, subscriber_id FROM notifykit_queue FORCE INDEX (PRIMARY)
 WHERE channel = %s AND priority = %s AND state <> 'sending' AND (due_at <= %s OR handed IS NOT NULL) {unless}
 ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
 """

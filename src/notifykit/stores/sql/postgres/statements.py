@@ -299,9 +299,11 @@ _DUE = """
   SELECT id, tenant, subscriber_id, ordering_key, due_at FROM notifykit_queue
   WHERE channel = $1 AND priority = $2 AND state <> 'sending' AND due_at <= $3 AND subscriber_id <> ALL($7::text[])
     AND tenant <> ALL($8::text[])"""
+#: The lane is asked for in a way that no index can answer: the planner, which takes the table for almost empty, would
+#: look through all that waits in it for each ticket.
 _NAMED = """
   SELECT id, tenant, subscriber_id, ordering_key, due_at FROM notifykit_queue
-  WHERE id = ANY($10::text[]) AND channel = $1 AND priority = $2 AND state <> 'sending'
+  WHERE id = ANY($10::text[]) AND channel || '' = $1 AND priority + 0 = $2 AND state <> 'sending'
     AND (due_at <= $3 OR handed IS NOT NULL) AND subscriber_id <> ALL($7::text[]) AND tenant <> ALL($8::text[])"""
 _ONLY = "AND ($9::text[] IS NULL OR subscriber_id = ANY($9))"
 
