@@ -116,7 +116,12 @@ def main() -> int:
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--tenants", type=int, default=64)
-    parser.add_argument("--publishers", type=int, default=256, help="publishes under way at a time (%(default)s)")
+    parser.add_argument(
+        "--publishers",
+        type=int,
+        default=1024,
+        help="publishes under way at a time (%(default)s): four shards divide them",
+    )
     parser.add_argument("--pairs", type=int, default=5)
     given = parser.parse_args()
     os.environ.setdefault("NOTIFYKIT_KEYS", KeyRing.generate("bench").text())

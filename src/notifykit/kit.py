@@ -636,7 +636,7 @@ class Notifykit:
         from .dispatch.runtime.dispatcher import Dispatcher
         from .dispatch.runtime.shards import ShardsDispatcher
 
-        def over(store: Store) -> Dispatcher:
+        def over(store: Store, dispatchers: int = 1) -> Dispatcher:
             return Dispatcher(
                 store,
                 self._make_channels() if channels is None else channels,
@@ -646,12 +646,14 @@ class Notifykit:
                 opened=lambda dispatcher: self._lifetime.lend(dispatcher, self.sync_event_types),
                 declared=self.catalog.get,
                 broker=self.new_broker(),
+                dispatchers=dispatchers,
             )
 
         views = getattr(self.store, "views", None)
         if views is None or self._broker:  # a broker's tickets are of all shards
             return over(self.store)
-        return ShardsDispatcher([over(view) for view in views()])
+        shards = views()
+        return ShardsDispatcher([over(shard, len(shards)) for shard in shards])
 
     def new_broker(self) -> Broker | None:
         """Return a broker for one dispatcher, which is not connected; or ``None`` if workers use none."""

@@ -41,7 +41,8 @@ GROUP = 500
 GROUP_BESIDE, _BESIDE = 12, 1.0
 #: Events that are checked in one go: meanwhile this thread's event loop is blocked.
 _CHECKED_AT_ONCE = 50
-#: Shared transactions that a process has under way at a time: while one waits for the disk, the next is built.
+#: Shared transactions that a process has under way at a time: while one waits for the disk, the next is built.  Of one
+#: shard it is a single one, as those of other shards are built meanwhile.
 _AT_ONCE = 2
 
 
@@ -138,11 +139,11 @@ class Publisher:
         return await self._store(stored._replace(topic=only_to(endpoint.id)))
 
     def _store(self, stored: StoredEvent) -> asyncio.Future[Receipt]:
-        key = (self._partition(stored.tenant), stored.ordering_key is not None)
+        shard, is_ordered = key = self._partition(stored.tenant), stored.ordering_key is not None
         group = self._groups.get(key)
         if group is None:
             # One transaction at a time for events of a FIFO group: they must not overtake each other.
-            group = self._groups[key] = _Group(self._append, 1 if key[1] else _AT_ONCE)
+            group = self._groups[key] = _Group(self._append, 1 if is_ordered or shard else _AT_ONCE)
         return group.add(stored)
 
     async def _append(self, events: list[StoredEvent]) -> list[Appended]:

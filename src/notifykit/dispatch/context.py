@@ -19,6 +19,7 @@ class Context:
     Attributes:
         emit: Gets telemetry.
         worker: The name of this process's leases.
+        dispatchers: How many share this process, each with a shard of its own.
     """
 
     store: Store
@@ -27,3 +28,4 @@ class Context:
     emit: Callable[[TelemetryEvent], None]
     worker: str
     settings: DispatchSettings
+    dispatchers: int = 1

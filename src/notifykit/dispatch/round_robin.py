@@ -71,13 +71,15 @@ class RoundRobin:
 
     Args:
         batch: The size of a batch at the most.
+        dispatchers: How many share the process: by the clock a batch takes that many times as long as it would alone.
 
     Attributes:
         throttled: The names to leave out of the next batch.
     """
 
-    def __init__(self, batch: int) -> None:
+    def __init__(self, batch: int, dispatchers: int = 1) -> None:
         self._most_items = batch
+        self._latency_target = _LATENCY_TARGET * dispatchers
         self._last: str | None = None
         self._several = self._bypassed = self._calm = self._empty = 0
         self._pace = Pace()
@@ -88,7 +90,7 @@ class RoundRobin:
     @property
     def batch_size(self) -> int:
         """How large the next batch may be."""
-        target, smallest = (_SHORT_TARGET, _VERY_SMALLEST) if self.is_bypassed else (_LATENCY_TARGET, _SMALLEST)
+        target, smallest = (_SHORT_TARGET, _VERY_SMALLEST) if self.is_bypassed else (self._latency_target, _SMALLEST)
         if not self._several or self._pace.fits(target) >= self._most_items:
             return self._most_items
         return max(1, self._most_items // smallest, self._pace.fits(target))

@@ -118,6 +118,17 @@ def test_fast_batches_stay_large():
     assert {BATCH} == {len(backlog.take(rounds)) or BATCH for _ in range(40)}
 
 
+def test_dispatchers_that_share_a_process_make_batches_as_large_as_one_alone():
+    """By the clock theirs take longer, without any of them having more to do."""
+    alone, shared = RoundRobin(BATCH), RoundRobin(BATCH, dispatchers=4)
+    for rounds, pace in ((alone, PACE), (shared, PACE * 4)):
+        backlog = Backlog(*["loud", "quiet"] * 5000, pace=pace)
+        for _ in range(5):
+            backlog.take(rounds)
+
+    assert alone.batch_size == shared.batch_size < BATCH
+
+
 def heavy_one(*loud: str) -> RoundRobin:
     """Return rounds in which somebody quiet was served, and then full batches of each of these."""
     rounds = RoundRobin(BATCH)

@@ -120,7 +120,7 @@ class Planner:
         #: Events whose tenants are not read, with the ends of their leases.
         self._unread: deque[tuple[TakenEvent, datetime]] = deque()
         self._unread_bytes = 0
-        self._round_robin = RoundRobin(self.context.settings.batch)
+        self._round_robin = RoundRobin(self.context.settings.batch, self.context.dispatchers)
 
     @property
     def is_bypassed(self) -> bool:

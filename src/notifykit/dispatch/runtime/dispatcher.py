@@ -97,6 +97,7 @@ class Dispatcher:
         declared: Returns an event type that this program declares, for one that is not stored (yet).
         broker: Carries tickets from the relay to workers; without it workers claim what is due themselves.  The
             dispatcher disconnects it when it ends.
+        dispatchers: How many share this process, each with a shard of its own.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Dispatcher:
         opened: Callable[[Dispatcher], AbstractAsyncContextManager[None]] | None = None,
         declared: DeclaredTypes = lambda _: None,
         broker: Broker | None = None,
+        dispatchers: int = 1,
     ) -> None:
         self.settings = settings or DispatchSettings()
         self._store = store
@@ -129,6 +131,7 @@ class Dispatcher:
             emit=self._emit,
             worker=self.worker,
             settings=self.settings,
+            dispatchers=dispatchers,
         )
         self._opened = opened or _asked(store)
         self._declared = declared

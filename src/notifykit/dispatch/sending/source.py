@@ -82,7 +82,7 @@ class StoreSource:
     @_tenants.default
     @_subscribers.default
     def _first_round_robin(self) -> RoundRobin:
-        return RoundRobin(self.context.settings.batch)
+        return RoundRobin(self.context.settings.batch, self.context.dispatchers)
 
     @digests.default
     def _decisions_about_digests(self) -> DigestDecisions:
