@@ -44,8 +44,9 @@ POSTGRES = {
 #: The same of MariaDB; its log is as large as that of PostgreSQL, so that pages are written in the background.
 MYSQL: Mapping[str, str | int] = {"innodb_buffer_pool_size": "512M", "innodb_log_file_size": "4G"}
 
-#: Written to the disk once a second, as most have it: a power cut takes what was acknowledged in the last second.
-REDIS: Mapping[str, str | int] = {"appendonly": "yes", "appendfsync": "everysec"}
+#: Written to the disk once a second, as most have it: a power cut takes what was acknowledged in the last second.  To
+#: rewrite that file is the same as a checkpoint.
+REDIS: Mapping[str, str | int] = {"appendonly": "yes", "appendfsync": "everysec", "auto-aof-rewrite-min-size": "4gb"}
 
 
 _MYSQL_SIZE = "SELECT SUM(file_size) FROM information_schema.innodb_sys_tablespaces"
