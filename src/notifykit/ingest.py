@@ -23,14 +23,18 @@ from .errors import (
     IdempotencyConflictError,
     InvalidInputError,
     StoreUnavailableError,
+    ValueRefusedError,
 )
-from .models.event import Event
+from .models.checks import TENANT_GRAMMAR
+from .models.event import TYPE_GRAMMAR, Event
 from .ports import Feed, Message
 from .telemetry import LoopFailed, TelemetryEvent, why
 
 #: Messages that are published in one transaction, and how long to wait for the first.
 _BATCH, _WAIT = 200, timedelta(seconds=5)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+#: Characters of a reason: brokers take it as a header, and an error may have the whole message in its text.
+_REASON = 1000
 _PLACE: Final = re.compile(r"\{([^{}]*)\}")
 
 #: Makes an event of a message; ``None`` stands for a message that is of no interest.
@@ -40,6 +44,16 @@ Mapper = Callable[[Message], object | None]
 def _has_whole_places(_: object, field: attrs.Attribute[Any], text: str | None) -> None:
     if text and {*"{}"} & {*_PLACE.sub("", text)}:
         raise ConfigurationError(f"{field.name}: a brace of {text[:200]!r} is not closed or not opened: write {{name}}")
+
+
+def _fits(grammar: str) -> Callable[[object, attrs.Attribute[Any], str | None], None]:
+    """Return a validator: whatever stands at its places, a text that does not fit would fail with each message."""
+
+    def check(_: object, field: attrs.Attribute[Any], text: str | None) -> None:
+        if text and not re.fullmatch(grammar, _PLACE.sub("x", text)):
+            raise ConfigurationError(f"{field.name}: no {field.name} of an event looks like {text[:200]!r}")
+
+    return check
 
 
 @attrs.frozen(kw_only=True)
@@ -57,11 +71,11 @@ class EventMapping:
         data: The path of what becomes the event's data; the whole object by default.
 
     Raises:
-        ConfigurationError: The braces of a text do not belong together.
+        ConfigurationError: The braces of a text do not belong together, or no event can have such a type or tenant.
     """
 
-    type: str = attrs.field(validator=_has_whole_places)
-    tenant: str | None = attrs.field(default=None, validator=_has_whole_places)
+    type: str = attrs.field(validator=[_has_whole_places, _fits(TYPE_GRAMMAR)])
+    tenant: str | None = attrs.field(default=None, validator=[_has_whole_places, _fits(TENANT_GRAMMAR)])
     topic: str | None = attrs.field(default=None, validator=_has_whole_places)
     to: str | None = attrs.field(default=None, validator=_has_whole_places)
     data: str | None = None
@@ -139,7 +153,14 @@ class Ingest:
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self.run(), name="notifykit-ingest")
+        self._running.add_done_callback(self._tell)
         return self
+
+    def _tell(self, running: asyncio.Task[None]) -> None:
+        """Have the event loop log an error that has ended the reading: the block may last for days."""
+        if not running.cancelled() and (error := running.exception()) is not None:
+            message = f"notifykit reads {self._source} no more"
+            running.get_loop().call_exception_handler({"message": message, "exception": error, "task": running})
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -198,7 +219,7 @@ class Ingest:
             return_exceptions=True,
         )
         for (message, _, _), answer in zip(events, answers, strict=True):
-            if isinstance(answer, (InvalidInputError, IdempotencyConflictError)):
+            if isinstance(answer, (InvalidInputError, IdempotencyConflictError, ValueRefusedError)):
                 await self._bury(message, answer)
             elif isinstance(answer, BaseException):
                 raise answer
@@ -209,6 +230,7 @@ class Ingest:
         return {} if getattr(event, "tenant", None) else self._tenant
 
     async def _bury(self, message: Message, error: Exception) -> None:
-        await self._feed.bury(message, why(error))
+        reason = why(error).encode("utf-8", "replace").decode()  # halves of surrogate pairs cannot be sent
+        await self._feed.bury(message, reason[:_REASON])
         self._dead.add(message.id)
         self.buried += 1

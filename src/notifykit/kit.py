@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
@@ -393,6 +394,8 @@ class Notifykit:
         fields = {"type": type, "topic": event_topic, "to": to, "data": data}
         if (type is None) == (map is None) or (map is not None and any(fields.values())):
             raise ConfigurationError("give either map= or type= with what goes with it")
+        if iscoroutinefunction(map):
+            raise ConfigurationError("map= must be a function that is not async: it returns an event or None")
         mapper: Mapper = map or EventMapping(**fields, tenant=tenant)  # type: ignore[arg-type]
         return Ingest(
             feed_from_url(url, topic=topic, group=group),

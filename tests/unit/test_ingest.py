@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from notifykit import BrokerUnavailableError, ConfigurationError, Event, InvalidInputError, Notifykit
-from notifykit.errors import StoreUnavailableError
+from notifykit.errors import StoreUnavailableError, ValueRefusedError
 from notifykit.ingest import EventMapping, Ingest
 from notifykit.ports import EventFilter, Message
 
@@ -156,6 +156,53 @@ async def test_a_broker_that_is_away_is_asked_again():
     assert ["ingest list:orders"] * 2 == [event.loop for event in told]
 
 
+async def test_a_reason_fits_into_a_header():
+    """Whatever a function raises: brokers refuse long headers, and texts that are no UTF-8."""
+
+    def of(given):
+        raise ValueError("\ud800" * 100_000)
+
+    feed = ListFeed(message(1))
+
+    await ingested(feed, of)
+
+    ((_, reason),) = feed.dead
+    assert reason.startswith("ValueError: ?")
+    assert len(reason.encode()) <= 1000
+
+
+async def test_what_the_database_refuses_is_a_dead_letter():
+    """It would be refused each time."""
+    feed = ListFeed(message(1))
+
+    async def publish(event, **options):
+        raise ValueRefusedError("too long")
+
+    await ingested(feed, ORDERS, publish=publish)
+
+    assert [("1", "too long")] == feed.dead
+
+
+async def test_a_bug_is_logged_when_it_ends_the_reading():
+    """The block of a program may last for days, and raises only at its end."""
+    heard: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+
+    async def publish(event, **options):
+        raise RuntimeError("bug")
+
+    async def program():
+        async with Ingest(ListFeed(message(1)), "list:orders", ORDERS, publish, lambda _: None):
+            with anyio.fail_after(10):
+                while not heard:
+                    await asyncio.sleep(0.005)
+
+    with pytest.raises(RuntimeError, match="bug"):
+        await program()
+
+    assert ["notifykit reads list:orders no more"] == [context["message"] for context in heard]
+
+
 async def test_a_bug_ends_the_ingest():
     """What nobody foresaw is raised to the host, and not swallowed for ever."""
     feed = ListFeed(message(1))
@@ -212,12 +259,18 @@ def test_a_place_that_fits_nothing_is_named(mapping, problem):
         ("redis+stream://queue", {}, "give either map= or type="),
         ("redis+stream://queue", {"type": "a.b", "map": print}, "give either map= or type="),
         ("redis+stream://queue", {"to": "x", "map": print}, "give either map= or type="),
+        ("redis+stream://queue", {"map": asyncio.sleep}, "must be a function that is not async"),
+        ("redis+stream://queue", {"type": "order paid"}, "no type of an event looks like 'order paid'"),
+        ("redis+stream://queue", {"type": "{a}..b"}, "no type of an event"),
+        ("redis+stream://queue", {"type": "{a}", "tenant": "my {shop}"}, "no tenant of an event"),
+        ("redis+stream://queue?redelver=3", {"type": "a.b"}, "known: prefix, redeliver, and its client's$"),
+        ("kafka://queue", {"type": "a.b"}, "a topic of Kafka has at most"),
     ],
 )
 def test_what_cannot_work_is_refused(url, options, message):
     """Before anything is read."""
     with pytest.raises(ConfigurationError, match=message):
-        Notifykit("memory://").ingest(url, topic="orders", **options)
+        Notifykit("memory://").ingest(url, topic="all orders", **options)
 
 
 async def until_published(ingest, kit, count):
@@ -251,10 +304,17 @@ async def test_a_redis_stream_is_read(redis_url):
         await client.xadd(topic, {"data": message(4).body})
         async with kit.ingest(url, topic=topic, **mapping) as again:
             await until_published(again, kit, 3)
+
+        def mended(given):
+            return Event(type="order.mended", data={"body": given.body.decode()}, tenant="acme")
+
+        async with kit.ingest(url, topic=f"{topic}:dead", map=mended) as third:
+            events = await until_published(third, kit, 4)
         await client.delete(topic, f"{topic}:dead")
 
     assert 0 == pending["pending"]
     assert b"no JSON" == dead[0][1][b"body"]
+    assert ["no JSON"] == [json.loads(each.body)["data"]["body"] for each in events if each.type == "order.mended"]
     assert dead[0][1][b"reason"]
     assert 1 == again.published
 
@@ -278,7 +338,7 @@ async def test_a_kafka_topic_is_read(server, request):
     mapping: Any = {"type": "order.{status}", "tenant": "{shop}", "event_topic": "key/{@key}/{@headers.h}"}
     async with Notifykit("memory://") as kit:
         await producer.send_and_wait(topic, message(1).body, key=b"k", headers=[("h", b"v")])
-        await producer.send_and_wait(topic, b"no JSON", key=b"k")
+        await producer.send_and_wait(topic, b"no JSON", key=b"k", headers=[("h", b"v")])
         async with kit.ingest(f"{kafka_url}?session=1", topic=topic, **mapping) as ingest:
             (event,) = await until_published(ingest, kit, 1)
             while ingest.buried < 1:
@@ -296,4 +356,5 @@ async def test_a_kafka_topic_is_read(server, request):
     assert "key/k/v" == event.topic
     assert (1, 0) == (again.published, again.buried)
     assert b"no JSON" == dead.value
-    assert {"reason", "id"} == {name for name, _ in dead.headers}
+    assert {"h", "reason", "id"} == {name for name, _ in dead.headers}
+    assert b"k" == dead.key

@@ -64,7 +64,7 @@ class RabbitSource:
         async with self._channel() as channel:
             queue = await channel.declare_queue(f"{self.topic}.dead", passive=True)
             found = await queue.get()
-            return found.body, found.headers["reason"]
+            return found.body, found.headers
 
     async def left(self):
         async with self._channel() as channel:
@@ -107,7 +107,7 @@ class NatsSource:
     async def dead(self):
         async with self._jetstream() as jetstream:
             found = await jetstream.get_last_msg(f"{self.stream}-dead", f"{self.stream}-dead")
-            return found.data, found.headers["reason"]
+            return found.data, found.headers
 
     async def left(self):
         async with self._jetstream() as jetstream:
@@ -163,7 +163,7 @@ class SqsSource:
         url = self.url_of(f"{self.name}-dead{self.end}")
         answer = await self.call("ReceiveMessage", QueueUrl=url, MessageAttributeNames=["All"])
         (found,) = answer["Messages"]
-        return found["Body"].encode(), found["MessageAttributes"]["reason"]["StringValue"]
+        return found["Body"].encode(), {name: text["StringValue"] for name, text in found["MessageAttributes"].items()}
 
     async def left(self):
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -241,14 +241,15 @@ async def test_messages_become_events(source):
                 return ingest.buried == 1 and await source.left() == 0
 
             await until(none_is_left)
-        dead, reason = await source.dead()
+        dead, about = await source.dead()
         await source.send(body(3), "d")
         async with kit.ingest(source.url, topic=source.topic, **MAPPING) as again:
             await until(published(kit, 3))
         events = await kit.store.find_events("acme", EventFilter(), limit=100)
 
     assert b"no JSON" == dead
-    assert "body" in reason
+    assert "body" in about["reason"]
+    assert "v" == about["h"]
     assert (1, 0) == (again.published, again.buried)
     assert "h/v" in {event.topic for event in events}
 
@@ -318,6 +319,22 @@ async def test_what_is_missing_is_said_and_read_once_it_is_there(source):
 
 
 @pytest.mark.thorough
+@for_sources(SOURCES[1])
+async def test_a_dead_letter_without_room_for_its_reason_has_no_body(source):
+    """A message as large as NATS takes must not stop the others."""
+    await source.make()
+    feed = feed_from_url(source.url, topic=source.topic, group="notifykit")
+    await source.send(b"x" * (2**20 - 100), "a")
+
+    (message,) = await received(feed)
+    await feed.bury(message, "too large")
+    await feed.aclose()
+    dead, about = await source.dead()
+
+    assert (None, "1048476 bytes", message.id) == (dead, about["left_out"], about["id"])
+
+
+@pytest.mark.thorough
 @for_sources(SOURCES[0])
 async def test_a_message_of_rabbitmq_needs_an_identity(source):
     """Without a message_id it is a dead letter that says what to do, unless its body identifies it."""
@@ -326,14 +343,14 @@ async def test_a_message_of_rabbitmq_needs_an_identity(source):
     async with Notifykit("memory://") as kit:
         async with kit.ingest(source.url, topic=source.topic, **MAPPING) as ingest:
             await until(lambda: asyncio.sleep(0, ingest.buried == 1))
-        _, reason = await source.dead()
+        _, about = await source.dead()
         await source.send(body(), None)
         await source.send(body(), None)
         async with kit.ingest(f"{source.url}?identity=body", topic=source.topic, **MAPPING) as ingest:
             await until(lambda: asyncio.sleep(0, ingest.published == 2))
         events = await kit.store.find_events("acme", EventFilter(), limit=100)
 
-    assert "?identity=body" in reason
+    assert "?identity=body" in about["reason"]
     assert 1 == len(events)
 
 

@@ -22,6 +22,7 @@ from .url import count, lane_name, split_options
 try:
     import aio_pika
     from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError
+    from aiormq.exceptions import InvalidFrameError
 except ImportError as error:
     raise MissingExtraError("a broker on RabbitMQ", "rabbitmq") from error
 
@@ -204,7 +205,14 @@ class RabbitBroker:
             yield
         except (TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
             self._made.clear()
-            raise BrokerUnavailableError(f"{self._shown}: {str(error) or type(error).__name__}") from error
+            raise BrokerUnavailableError(f"{self._shown}: {said(error)}") from error
+
+
+def said(error: BaseException) -> str:
+    """Return an error of the client as text; that of a missing virtual host names only a frame of the protocol."""
+    if isinstance(error, InvalidFrameError) and "Connection.OpenOk" in str(error):
+        return "the server refused the virtual host (/NAME in the URL): is there one, and may this user use it?"
+    return str(error) or type(error).__name__
 
 
 if TYPE_CHECKING:

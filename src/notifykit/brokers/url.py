@@ -11,6 +11,8 @@ from ..errors import ConfigurationError
 from ..models.delivery import Lane
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9]")
+#: Options of a client that an error lists.
+_MOST_LISTED: Final = 12
 #: What a prefix may be: every broker takes it in a name.
 _PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -34,7 +36,8 @@ def split_options(url: str, defaults: Mapping[str, str], passed_on: Collection[s
         elif name in passed_on:
             rest.append((name, value))
         else:
-            known = ", ".join(sorted({*defaults, *passed_on}))
+            listed = passed_on if len(passed_on) <= _MOST_LISTED else ()
+            known = ", ".join(sorted({*defaults, *listed})) + ("" if listed or not passed_on else ", and its client's")
             raise ConfigurationError(f"{parts.scheme}:// URLs have no option {name[:80]!r}; known: {known}")
     if not _PREFIX.fullmatch(options["prefix"]):
         raise ConfigurationError(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .failures import UsageError
@@ -55,6 +57,10 @@ def run(context: Context) -> int:
 
 def _ingest(context: Context, kit: Notifykit, mapper: Mapper | None) -> Ingest:
     args = context.args
+    if (args.type is None) == (mapper is None):
+        raise UsageError("give either --type, or --map with a function that makes the events")
+    if mapper is not None and (args.event_topic or args.to or args.data):
+        raise UsageError("--event-topic, --to and --data go with --type; with --map the function decides")
     return kit.ingest(
         args.source,
         topic=args.topic,
@@ -70,18 +76,28 @@ def _ingest(context: Context, kit: Notifykit, mapper: Mapper | None) -> Ingest:
 
 def _function(name: str) -> Any:
     module, _, attribute = name.partition(":")
+    sys.path.insert(0, str(Path.cwd()))  # the console script leaves it out
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"--map {plain(name)}: {error}; write module:function") from error
+    except Exception as error:  # whatever the host's module raises
+        raise UsageError(
+            f"--map {plain(name)}: {type(error).__name__}: {error}; write module:function, of a module that can be "
+            "imported in this folder"
+        ) from error
 
 
 async def _run(context: Context, kit: Notifykit, ingest: Ingest) -> int:
     stop = asyncio.Event()
     signals = Signals(stop.set, die)
     with signals:
-        async with kit, ingest:
+        async with kit:
+            reading = asyncio.create_task(ingest.run(), name="notifykit-ingest")
+            reading.add_done_callback(lambda _: stop.set())  # it ends by itself only with an error
             context.out.answer({"ready": True, "pid": os.getpid()}, f"notifykit: reading {plain(context.args.topic)}")
             await stop.wait()
+            reading.cancel()
+            await asyncio.wait([reading])
+            if not reading.cancelled():
+                reading.result()
     context.out.note(f"{ingest.published} messages became events, {ingest.buried} are dead letters")
     return signals.exit_code

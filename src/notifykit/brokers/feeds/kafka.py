@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ...errors import BrokerUnavailableError, MissingExtraError
+from ...errors import BrokerUnavailableError, ConfigurationError, MissingExtraError
 from ...ports import Message
 from .. import without_password
 from ..url import seconds, split_options
 
 try:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-    from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+    from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, MessageSizeTooLargeError
 except ImportError as error:
     raise MissingExtraError("a feed from Kafka", "kafka") from error
 
@@ -26,6 +27,9 @@ from ..kafka import client_options, started, stopped
 _COMMIT = 10
 #: Milliseconds after which a consumer asks again which partitions there are: the topic may be new, or grow.
 _TOPICS_AGE = 10_000
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+#: Bytes of a dead letter: the broker decides how large messages may be.
+_LARGEST = 1 << 30
 
 
 class KafkaFeed:
@@ -36,9 +40,16 @@ class KafkaFeed:
             as for :class:`~notifykit.brokers.kafka.KafkaBroker`.
         topic: The topic's name.
         group: The consumer group.
+
+    Raises:
+        ConfigurationError: No topic can have this name, or an option cannot be used.
     """
 
     def __init__(self, url: str, *, topic: str, group: str) -> None:
+        if not _TOPIC.fullmatch(topic):
+            raise ConfigurationError(
+                f"topic={topic[:80]!r}: a topic of Kafka has at most 249 letters, digits, ., - and _"
+            )
         defaults = {"prefix": "notifykit", "session": "10", "tls": "false", "mechanism": "PLAIN"}
         rest, options = split_options(url, defaults)
         self._shown = without_password(url)
@@ -67,7 +78,8 @@ class KafkaFeed:
             found = await self._consumer.getmany(timeout_ms=milliseconds, max_records=limit)
         return [
             Message(
-                f"{partition.partition}:{record.offset}",
+                # Offsets alone would come again in a topic that was made anew.
+                f"{partition.partition}:{record.offset}:{record.timestamp}",
                 record.value or b"",
                 None if record.key is None else record.key.decode("utf-8", "replace"),
                 {name: value.decode("utf-8", "replace") for name, value in record.headers},
@@ -89,9 +101,17 @@ class KafkaFeed:
     async def bury(self, message: Message, reason: str) -> None:
         async with self._translating():
             if self._producer is None:
-                self._producer = await started(AIOKafkaProducer(acks="all", **self._client))
-            headers = [("reason", reason.encode()), ("id", message.id.encode())]
-            await self._producer.send_and_wait(f"{self._topic}.dead", message.body, headers=headers)
+                self._producer = await started(AIOKafkaProducer(acks="all", max_request_size=_LARGEST, **self._client))
+            texts = {"reason": reason, "id": message.id}
+            try:
+                await self._put(message, message.body, {**message.headers, **texts})
+            except MessageSizeTooLargeError:  # it was as large as it may be; it stays in the topic, at its offset
+                await self._put(message, b"", texts | {"left_out": f"{len(message.body)} bytes"})
+
+    async def _put(self, message: Message, body: bytes, texts: Mapping[str, str]) -> None:
+        key = None if message.key is None else message.key.encode()
+        headers = [(name, text.encode()) for name, text in texts.items()]
+        await self._producer.send_and_wait(f"{self._topic}.dead", body, key=key, headers=headers)
 
     async def aclose(self) -> None:
         parts, self._consumer, self._producer = (self._consumer, self._producer), None, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -98,14 +98,18 @@ class NatsFeed:
 
     async def bury(self, message: Message, reason: str) -> None:
         name = f"{self._stream}-dead"
-        headers = {"reason": " ".join(reason.split()), "id": message.id, "subject": message.key or ""}
+        given = {key: text for key, text in message.headers.items() if not key.startswith("Nats-")}  # the server's own
+        about = {"reason": " ".join(reason.split()), "id": message.id, "subject": message.key or ""}
+        body, headers = message.body, {**given, **about}
         async with self._translating():
             jetstream = self._nats.jetstream(timeout=_ANSWER)
             try:
                 await jetstream.stream_info(name)
             except NotFoundError:
                 await jetstream.add_stream(StreamConfig(name=name, subjects=[name]))
-            await jetstream.publish(name, message.body, headers=headers)
+            if len(body) + _size(headers) > self._nats.max_payload:  # the message was as large as one may be
+                body, headers = b"", {**about, "left_out": f"{len(body)} bytes"}
+            await jetstream.publish(name, body, headers=headers)
 
     async def aclose(self) -> None:
         connection, self._nats, self._consumer = self._nats, None, None
@@ -124,6 +128,11 @@ class NatsFeed:
             if not isinstance(error, APIError) and self._nats is not None:
                 await self._nats.close()  # the next call connects again
             raise BrokerUnavailableError(f"{self._shown}: {str(error) or type(error).__name__}") from error
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    """Return how many bytes headers take, and a few more."""
+    return 100 + sum(len(f"{name}: {text}".encode()) + 2 for name, text in headers.items())
 
 
 def _message(message: Any) -> Message:

@@ -23,7 +23,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("a feed from RabbitMQ", "rabbitmq") from error
 
-from ..rabbitmq import CLIENT_OPTIONS
+from ..rabbitmq import CLIENT_OPTIONS, said
 
 #: Seconds that an answer may take, and between two heartbeats.
 _ANSWER, _HEARTBEAT = 5, 10
@@ -160,7 +160,7 @@ class RabbitFeed:
                 f"{self._shown}: there is no queue {self._topic!r}: declare it, and bind it to what is to be read"
             ) from error
         except (TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
-            raise BrokerUnavailableError(f"{self._shown}: {str(error) or type(error).__name__}") from error
+            raise BrokerUnavailableError(f"{self._shown}: {said(error)}") from error
 
 
 def _text(value: Any) -> str:

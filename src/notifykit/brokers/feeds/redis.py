@@ -25,6 +25,8 @@ except ImportError as error:
 
 #: Seconds that an answer may take.
 _ANSWER = 10
+#: The end of the key of a stream of dead letters.
+_DEAD = ":dead"
 
 
 class RedisFeed:
@@ -69,12 +71,20 @@ class RedisFeed:
         _, entries, *_ = await self._redis.xautoclaim(
             self._topic, self._group, self._consumer, int(self._redeliver * 1000), "0-0", count=limit
         )
-        return _messages(entries)
+        return self._messages(entries)
 
     async def _read(self, limit: int, wait: timedelta) -> list[Message]:
         block = min(max(1, int(wait.total_seconds() * 1000)), _ANSWER * 500)
         found = await self._redis.xreadgroup(self._group, self._consumer, {self._topic: ">"}, count=limit, block=block)
-        return [message for _, entries in entries_of(found) for message in _messages(entries)]
+        return [message for _, entries in entries_of(found) for message in self._messages(entries)]
+
+    def _messages(self, entries: Iterable[tuple[bytes | None, Any]]) -> list[Message]:
+        is_dead = self._topic.endswith(_DEAD)  # what was put there by `bury`
+        return [
+            Message(id_.decode(), fields[b"body"] if is_dead and b"body" in fields else _body(fields), handle=id_)
+            for id_, fields in entries
+            if id_ is not None and fields
+        ]
 
     async def ack(self, messages: Sequence[Message]) -> None:
         async with translating(self._shown):
@@ -83,14 +93,10 @@ class RedisFeed:
     async def bury(self, message: Message, reason: str) -> None:
         entry = {"body": message.body, "reason": reason, "id": message.id}
         async with translating(self._shown):
-            await self._redis.xadd(f"{self._topic}:dead", entry)
+            await self._redis.xadd(f"{self._topic}{_DEAD}", entry)
 
     async def aclose(self) -> None:
         await self._redis.aclose()
-
-
-def _messages(entries: Iterable[tuple[bytes | None, Any]]) -> list[Message]:
-    return [Message(id_.decode(), _body(fields), handle=id_) for id_, fields in entries if id_ is not None and fields]
 
 
 def _body(fields: dict[bytes, bytes]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BrokerUnavailableError
@@ -14,8 +15,8 @@ from ..url import seconds, split_options
 
 #: How many requests for messages are sent after one that brought as many as it could.
 _POLLS = 9
-#: What a message may say of itself beside its attributes, and the length of a reason.
-_SYSTEM, _REASON = ("MessageGroupId",), 1000
+#: What a message may say of itself beside its attributes, and how many of these a dead letter keeps.
+_SYSTEM, _ATTRIBUTES = ("MessageGroupId",), 8
 _DEFAULTS = {"prefix": "notifykit", "redeliver": "60", **OPTIONS}
 
 
@@ -69,7 +70,8 @@ class SqsFeed:
             await self._of_queue("DeleteMessageBatch", Entries=entries)  # what is not ours any more comes again
 
     async def bury(self, message: Message, reason: str) -> None:
-        texts = {"reason": reason[:_REASON], "id": message.id}
+        given = {name: text for name, text in message.headers.items() if text}  # a message has ten attributes at most
+        texts = {**dict(islice(given.items(), _ATTRIBUTES)), "reason": reason, "id": message.id}
         about = {name: {"DataType": "String", "StringValue": text} for name, text in texts.items()}
         ordered = {"MessageGroupId": message.key or "dead", "MessageDeduplicationId": message.id}
         try:
