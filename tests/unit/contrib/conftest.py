@@ -29,6 +29,17 @@ def postgres_template(postgres_url) -> Iterator[str]:
         yield url
 
 
+def mysql_settings(url: str) -> dict[str, object]:
+    """Return what a Django project has of a MySQL database; the tests have another driver than Django asks for."""
+    import pymysql
+
+    pymysql.version_info = (2, 2, 1, "final", 0)
+    pymysql.install_as_MySQLdb()
+    parts = urlsplit(url)
+    place = {"HOST": parts.hostname, "PORT": parts.port, "USER": parts.username, "NAME": parts.path[1:]}
+    return {"ENGINE": "django.db.backends.mysql", **place}
+
+
 @contextmanager
 def django_database(alias: str, settings: Mapping[str, object]) -> Iterator[None]:
     """Let ``alias`` be a database of Django's for a while, as an entry in ``settings.DATABASES`` would."""
@@ -48,13 +59,17 @@ def django_database(alias: str, settings: Mapping[str, object]) -> Iterator[None
             known[alias] = before
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", pytest.param("mysql", marks=pytest.mark.thorough)])
 def url(request, tmp_path) -> Iterator[str]:
     """The kit's URL of Django's default database."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'shop.db'}"
         asyncio.run(migrate(url))
         settings = {"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "shop.db"}
+    elif request.param == "mysql":
+        url = request.getfixturevalue("mysql_database")
+        asyncio.run(migrate(url))
+        settings = mysql_settings(url)
     else:
         url = request.getfixturevalue("postgres_database")
         parts = urlsplit(url)

@@ -25,10 +25,11 @@ from notifykit import (
 )
 from notifykit.contrib.django import publish, publish_many, store_url
 from notifykit.errors import ConfigurationError, MissingExtraError
+from notifykit.stores.sql.mysql.url import Encrypted, MysqlUrl
 from notifykit.stores.sql.postgres.url import PostgresUrl
 from notifykit.testing import Outbox, Receiver
 from tests.databases import new_database
-from tests.unit.contrib.conftest import django_database
+from tests.unit.contrib.conftest import django_database, mysql_settings
 
 
 @notifykit.event("order.placed")
@@ -209,7 +210,7 @@ def test_a_conflict_among_many_leaves_none_of_them(kit):
 
 def test_a_kit_on_another_kind_of_database_is_refused(url, tmp_path):
     """An event that could not join the order's transaction is an error."""
-    other = f"sqlite:///{tmp_path / 'other.db'}" if url.startswith("postgres") else "postgresql://nobody@nowhere/none"
+    other = "postgresql://nobody@nowhere/none" if url.startswith("sqlite") else f"sqlite:///{tmp_path / 'other.db'}"
 
     with pytest.raises(CannotJoinError, match="give the kit the same database"), transaction.atomic():
         place("A-1", Notifykit(other))
@@ -319,6 +320,31 @@ def test_an_option_that_cannot_be_kept_is_refused():
         Notifykit(store_url())
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"HOST": "db", "PORT": "3307", "USER": "a b", "PASSWORD": "p@ss/%"},
+            {"host": "db", "port": 3307, "user": "a b", "password": "p@ss/%"},
+        ),
+        ({"HOST": "/run/mysqld.sock"}, {"socket": "/run/mysqld.sock"}),
+        (
+            {"HOST": "db", "OPTIONS": {"ssl": {"ca": "/etc/ca.pem"}, "charset": "utf8mb4", "init_command": "SET x=1"}},
+            {"files": {"ca": "/etc/ca.pem"}, "encrypted": Encrypted.VERIFY_CA},
+        ),
+        ({"HOST": "db", "OPTIONS": {"ssl_mode": "REQUIRED"}}, {"encrypted": Encrypted.REQUIRED}),
+    ],
+)
+def test_a_mysql_database_of_django_is_understood(settings, expected):
+    """Passwords with special characters, sockets, and options for encryption."""
+    of_django = mysql_settings("mysql://host/") | {"NAME": "shop", "USER": "", "PORT": "", **settings}
+    with django_database("default", of_django):
+        url = MysqlUrl.parse(store_url())
+
+    assert "shop" == url.database
+    assert expected == {name: getattr(url, name) for name in expected}
+
+
 def test_several_hosts_of_djangos_database_come_along():
     """As libpq takes them."""
     with django_database("default", {**SERVER, "HOST": "a,b", "PORT": "1,2"}):
@@ -358,7 +384,7 @@ def test_a_database_that_has_no_store_is_refused():
     """Django's dummy stands for the databases that notifykit does not know."""
     dummy = {"ENGINE": "django.db.backends.dummy", "NAME": "shop"}
 
-    with django_database("default", dummy), pytest.raises(ConfigurationError, match="PostgreSQL or SQLite"):
+    with django_database("default", dummy), pytest.raises(ConfigurationError, match="PostgreSQL, MySQL or SQLite"):
         store_url()
 
 

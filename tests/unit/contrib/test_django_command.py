@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 import notifykit
 from notifykit import EgressRules, KeyRing
@@ -74,16 +74,23 @@ def test_another_database_can_be_named(url: str, tmp_path: Path) -> None:
     assert (0, True) == (code, json.loads(out)["url"].endswith("other.db"))
 
 
+def test_a_database_that_is_not_there_is_one_line(url: str) -> None:
+    """Django shows it without a traceback."""
+    with pytest.raises(CommandError, match="'shop' doesn't exist"):
+        ran("--database", "shop", "stats")
+
+
 def test_the_configured_kit_counts(url: str, tmp_path: Path) -> None:
     """Its database, its keys and its egress rules, none of which stands in a variable of the environment."""
     ring = KeyRing.generate("shop")
-    rules = EgressRules(allow=["127.0.0.0/8"], allow_http=True)
+    rules = EgressRules(allow=["127.0.0.0/8"], allow_names=["hooks.internal"], allow_http=True)
     kit = notifykit.configure(f"sqlite:///{tmp_path / 'kit.db'}", keys=ring, egress=rules, environment="production")
 
     code, _ = ran("endpoints", "create", "http://127.0.0.1:9000/", "--tenant", "acme")
     (endpoint,) = kit.blocking.endpoints.list(tenant="acme")
+    named, _ = ran("endpoints", "create", "http://hooks.internal/", "--tenant", "umbrella")
 
-    assert (0, "http://127.0.0.1:9000/") == (code, endpoint.url)
+    assert (0, 0, "http://127.0.0.1:9000/") == (code, named, endpoint.url)
     assert endpoint.secrets[0].value.startswith("whsec_")
     assert 0 == ran("check")[0]
     assert "NOTIFYKIT_KEYS" not in os.environ

@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Unpack
+from urllib.parse import quote, urlencode
 
 from notifykit.default import default_kit
 from notifykit.errors import ConfigurationError, MissingExtraError
@@ -38,6 +39,10 @@ __all__ = ["publish", "publish_many", "store_url"]
 #: Options of a database that configure how Django uses its connections, not how it connects.
 _OF_DJANGO = frozenset(
     {"autocommit", "context", "cursor_factory", "isolation_level", "pool", "prepare_threshold", "server_side_binding"}
+)
+_OF_DJANGOS_MYSQL = frozenset(
+    {"autocommit", "charset", "conv", "init_command", "isolation_level", "read_timeout", "sql_mode", "use_unicode"}
+    | {"write_timeout"}
 )
 
 
@@ -94,12 +99,12 @@ def _at_once(using: str, count: int) -> AbstractContextManager[Any]:
 def store_url(using: str = DEFAULT_DB_ALIAS) -> str:
     """Return the kit's URL for a database in ``settings.DATABASES``.
 
-    Use it as ``notifykit.configure(store_url())`` in ``AppConfig.ready``.  The URL includes the ``OPTIONS`` of a
-    PostgreSQL database: ``sslmode``, ``service``, ``options``, ``assume_role`` …  A kit refuses the URL if it has an
-    option that the kit cannot honour.
+    Use it as ``notifykit.configure(store_url())`` in ``AppConfig.ready``.  The URL includes the ``OPTIONS`` of the
+    database: ``sslmode``, ``service``, ``options``, ``assume_role`` … of PostgreSQL, ``ssl`` of MySQL.  A kit refuses a
+    URL with an option that it cannot honour.
 
     Raises:
-        ConfigurationError: The database is neither PostgreSQL nor SQLite.
+        ConfigurationError: The database is neither PostgreSQL, MySQL nor SQLite.
     """
     connection = connections[using]
     settings = connection.settings_dict
@@ -109,7 +114,9 @@ def store_url(using: str = DEFAULT_DB_ALIAS) -> str:
             return url_of(name)
         case "postgresql":
             return _postgres_url(settings)
-    raise ConfigurationError(f"notifykit has no store on {connection.vendor}: use PostgreSQL or SQLite")
+        case "mysql":
+            return _mysql_url(settings)
+    raise ConfigurationError(f"notifykit has no store on {connection.vendor}: use PostgreSQL, MySQL or SQLite")
 
 
 def _postgres_url(settings: Mapping[str, Any]) -> str:
@@ -128,3 +135,16 @@ def _postgres_url(settings: Mapping[str, Any]) -> str:
     if plain:
         parts |= {"host": query.pop("host"), "port": int(query.pop("port", 0)) or None}
     return url_with(query, **parts)
+
+
+def _mysql_url(settings: Mapping[str, Any]) -> str:
+    options = {name: value for name, value in settings["OPTIONS"].items() if name not in _OF_DJANGOS_MYSQL}
+    files = options.pop("ssl", None) or {}
+    query = {name: str(value) for name, value in options.items()} | {f"ssl-{name}": files[name] for name in files}
+    host = settings["HOST"]
+    if host.startswith("/"):
+        query["unix_socket"], host = host, ""
+    port = f":{settings['PORT']}" if settings["PORT"] else ""
+    user, password, database = (quote(str(settings[name]), safe="") for name in ("USER", "PASSWORD", "NAME"))
+    login = f"{user}{f':{password}' if password else ''}@" if user else ""
+    return f"mysql://{login}{host}{port}/{database}" + (f"?{urlencode(query)}" if query else "")

@@ -13,15 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO, cast
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
+from django.utils.connection import ConnectionDoesNotExist
 
 from notifykit import environment as names
 from notifykit.cli import main
 from notifykit.contrib.django import store_url
 from notifykit.default import configured
+from notifykit.errors import ConfigurationError
 from notifykit.kit import Notifykit
-from notifykit.stores.sql.store import SqlStore
+from notifykit.stores.encoding.encryption import Encryption
 
 #: Options that Django has processed before it calls the command.
 _OF_DJANGO = ("--settings", "--pythonpath")
@@ -45,7 +47,11 @@ class Command(BaseCommand):
         """Run the command line; exit with its code unless that is 0."""
         arguments = _without_djangos(options["arguments"])
         self.stdout.ending = ""  # the command line ends its lines itself
-        with _set(_environment(options["database"])), redirect_stdout(cast("TextIO", self.stdout)):
+        try:
+            environment = _environment(options["database"])
+        except (ConnectionDoesNotExist, ConfigurationError) as error:
+            raise CommandError(str(error)) from error
+        with _set(environment), redirect_stdout(cast("TextIO", self.stdout)):
             code = main(arguments)
         if code:
             sys.exit(code)
@@ -73,11 +79,13 @@ def _settings(kit: Notifykit) -> dict[str, str]:
     settings = {
         names.URL: kit.url,
         names.ALLOW: ",".join(kit.egress.allow),
+        names.ALLOW_NAMES: ",".join(kit.egress.allow_names),
         names.ALLOW_HTTP: "1" if kit.egress.allow_http else "0",
     }
-    if isinstance(kit.store, SqlStore):
-        vault = kit.store.encryption.vault
-        settings[names.ENCRYPT_PAYLOADS] = "1" if kit.store.encryption.payloads else "0"
+    encryption: Encryption | None = getattr(kit.store, "encryption", None)
+    if encryption is not None:
+        vault = encryption.vault
+        settings[names.ENCRYPT_PAYLOADS] = "1" if encryption.payloads else "0"
         if vault.given is not None:
             settings[names.KEYS] = vault.given.text()
         if vault.environment:
