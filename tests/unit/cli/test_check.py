@@ -11,6 +11,7 @@ import pytest
 
 from notifykit import Notifykit
 from notifykit.models.delivery import WEBHOOK, Lane, Priority
+from notifykit.models.worker import WorkerRecord
 from notifykit.vault import KeyRing
 from tests.unit.cli.driving import Command, Deliver, Desk, publish
 
@@ -96,6 +97,30 @@ def test_leases_that_nobody_ends_are_wrong(
     code, found = levels(cli)
 
     assert (1, "bad") == (code, found["leases"])
+
+
+def test_a_role_that_no_worker_has_is_wrong(cli: Command, store_url: str) -> None:
+    """Processes with different roles must have each of them; the relay only with a broker."""
+
+    async def work(roles: set[str]) -> None:
+        async with Notifykit(store_url) as kit:
+            now = datetime.now(UTC)
+            worker = WorkerRecord(id=f"w-{'-'.join(sorted(roles))}", roles=tuple(roles), started_at=now, seen_at=now)
+            await kit.store.save(worker)
+
+    cli("migrate")
+    none = levels(cli)
+    asyncio.run(work({"plan", "clean"}))
+    planning = cli("check", "--json")
+    asyncio.run(work({"send"}))
+    both, unrelayed = levels(cli), levels(cli, "--broker", "memory://")
+
+    (found,) = [each for each in planning.records if each["name"] == "workers"]
+    assert (1, "bad", "1 alive; none has the role send") == (planning.code, found["level"], found["found"])
+    assert "notifykit run --roles send" in found["remedy"]
+    assert (0, "note") == (none[0], none[1]["workers"])
+    assert (0, "ok") == (both[0], both[1]["workers"])
+    assert (1, "bad") == (unrelayed[0], unrelayed[1]["workers"])
 
 
 def test_a_store_that_cannot_be_used_is_exit_code_4(cli: Command) -> None:

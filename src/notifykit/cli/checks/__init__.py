@@ -31,6 +31,7 @@ STORE: tuple[StoreCheck, ...] = (
     database.keys,
     work.waiting,
     work.sending,
+    work.workers,
     work.dead_letters,
     work.failing,
     work.egress,

@@ -12,6 +12,8 @@ from .finding import Finding, Opened
 
 #: How many tenants a finding names.
 _NAMED = 3
+#: Workers that are looked at.
+_WORKERS = 1000
 
 
 async def waiting(opened: Opened) -> AsyncIterator[Finding]:
@@ -30,6 +32,25 @@ async def waiting(opened: Opened) -> AsyncIterator[Finding]:
         "bad" if late else "ok",
         f"{amount}, due since {views.span(age)}",
         "start a dispatcher: notifykit run; if one runs, give it more --processes" if late else "",
+    )
+
+
+async def workers(opened: Opened) -> AsyncIterator[Finding]:
+    """Report how many workers are alive, and the roles that none of them has."""
+    from ...dispatch.settings import ROLES
+
+    alive = [worker for worker in await opened.kit.workers(limit=_WORKERS) if not worker.is_silent(opened.now)]
+    if not alive:
+        yield Finding("workers", "note", "none is alive", "to deliver, start one: notifykit run")
+        return
+    missing = [role for role in ROLES if not any(role in worker.roles for worker in alive)]
+    if opened.kit.new_broker() is None:
+        missing = [role for role in missing if role != "relay"]  # which needs a broker
+    yield Finding(
+        "workers",
+        "bad" if missing else "ok",
+        f"{len(alive)} alive" + (f"; none has the role {' or '.join(missing)}" if missing else ""),
+        f"start one that has it: notifykit run --roles {','.join(missing)}" if missing else "",
     )
 
 
