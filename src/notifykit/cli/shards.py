@@ -62,6 +62,7 @@ def _sharded(context: Context, store: object) -> ShardedStore:
 async def list_(context: Context) -> int:
     """List the databases and the placements."""
     from ..errors import StoreUnavailableError
+    from ..stores.sharded.mover import has_died
     from ..stores.sql.database_url import without_password
 
     async with context.open() as kit:
@@ -83,6 +84,8 @@ async def list_(context: Context) -> int:
             text = f"{placement.tenant} is on {placement.shard}"
             if placement.state != "moved":
                 text = f"{placement.tenant} is being moved from {placement.source} to {placement.shard}"
+                if has_died(placement):
+                    text += f"; that was cut off: notifykit shards move {placement.tenant} {placement.shard}"
             context.out.answer(where, text)
     return OK
 

@@ -31,12 +31,14 @@ def add(commands: Commands) -> None:
 
 async def stats(context: Context) -> int:
     """Count."""
+    from ..stores.sharded import ShardedStore
     from . import views
 
     async with context.open() as kit:
         found = await kit.stats()
         failing = len(await kit.store.circuits())
         workers = await kit.workers(limit=_WORKERS)
+        missing = await kit.store.missing() if isinstance(kit.store, ShardedStore) else []
     now = datetime.now(UTC)
     silent = sum(worker.is_silent(now) for worker in workers)
     age = None if found.oldest_due is None else max(now - found.oldest_due, timedelta(0))
@@ -50,6 +52,7 @@ async def stats(context: Context) -> int:
             "failing_endpoints": failing,
             "workers": len(workers) - silent,
             "silent_workers": silent,
+            **({"missing_shards": missing} if missing else {}),
             "oldest_due": views.instant(found.oldest_due),
             "oldest_due_age_s": None if age is None else round(age.total_seconds(), 3),
         }
@@ -69,4 +72,6 @@ async def stats(context: Context) -> int:
             }
         )
     )
+    if missing:
+        context.out.note(f"not counted, because these shards do not answer: {', '.join(missing)}")
     return OK

@@ -56,7 +56,7 @@ class Mover:
         known = self._known.known.get(tenant)
         if known is not None and known.state != MOVED:
             if known.shard != to:
-                raise ConfigurationError(f"{tenant!r} is being moved to {known.shard!r}: finish that first")
+                raise ConfigurationError(f"{tenant!r} is being moved to {known.shard!r}: first do that again")
             await self.finish(known)
         home = self._known.home(tenant).shard
         generation = 0 if known is None else known.generation

@@ -65,7 +65,7 @@ class Shard:
         try:
             found = await self.store.transaction(placements.identity, write=False)
             if found is not None and found[0] != self.name:
-                raise ConfigurationError(f"the database of shard {self.name!r} says that it is shard {found[0]!r}")
+                raise self._another(found[0])
         except BaseException:
             await self.store.aclose()
             raise
@@ -76,10 +76,19 @@ class Shard:
         """Write into the database which shard it is, if it does not say so yet."""
 
         def write(connection: Connection) -> None:
-            if placements.identity(connection) is None:
+            found = placements.identity(connection)
+            if found is None:
                 placements.identify(connection, self.name, ring)
+            elif found[0] != self.name:
+                raise self._another(found[0])
 
         await self.store.transaction(write, write=True)
+
+    def _another(self, name: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"the database of shard {self.name!r} says that it is shard {name!r}: use the names that they had before, "
+            "each for one database"
+        )
 
     async def ready(self) -> DatabaseStore:
         """Return the store, open.

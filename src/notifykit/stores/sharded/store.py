@@ -16,7 +16,8 @@ from ...models.circuit import OpenCircuit
 from ...models.receipt import ReceiptMatch, ReceiptRecord
 from ...ports import ConfigRecord, LaneStats, Rewrapped, StoreStats, Survey
 from ..encoding.encryption import Encryption
-from ..sql.placements import MOVED, RING, Placement, is_unused
+from ..sql.database_url import backend_of
+from ..sql.placements import MOVED, RING, Placement, identity, is_unused
 from .growth import Growth, tenants_on
 from .mover import Mover, has_died
 from .placing import Placements, dealt
@@ -64,8 +65,8 @@ class ShardedStore(QueueVerbs):
         encryption: Encryption | None = None
         for name, given in named.items():
             store: Any = store_from_url(given, **options) if isinstance(given, str) else given
-            if not hasattr(store, "transaction"):
-                raise ConfigurationError(f"shard {name!r} is not in a SQL database: use SQLite or PostgreSQL")
+            if not hasattr(store, "transaction") or backend_of(store.url) == "mysql":
+                raise ConfigurationError(f"shard {name!r} is on no database that can be one: use SQLite or PostgreSQL")
             if isinstance(given, str):  # in development every file has a key of its own, but tenants move
                 encryption = encryption or store.encryption
                 store.encryption = encryption
@@ -239,6 +240,11 @@ class ShardedStore(QueueVerbs):
                 for lane in {lane for stats in found for lane in stats.lanes}
             },
         )
+
+    async def missing(self) -> list[str]:
+        """Return the names of the shards that do not answer: :meth:`stats` counts what is on the others."""
+        found = await self._those_that_answer(lambda _, store: store.transaction(identity, write=False))
+        return [name for name in self.shards if name not in {shard.name for shard, _ in found}]
 
     async def circuits(self) -> list[OpenCircuit]:
         answers = await self._those_that_answer(lambda _, store: store.circuits())
