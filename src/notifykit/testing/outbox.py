@@ -191,7 +191,7 @@ class Outbox:
         Returns:
             The deliveries that were attempted, each once.
         """
-        by += timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        by = _span(by, timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds))
         self._shared.published()  # removes what was rolled back
         return self._portal.call(self._advance, by)
 
@@ -203,7 +203,7 @@ class Outbox:
         self, by: timedelta = _NOW, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
     ) -> list[OutboxDelivery]:
         """Do the same as :meth:`advance` while the caller's event loop keeps running."""
-        by += timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        by = _span(by, timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds))
         self._shared.published()
         return await self.at_home(lambda _: self._advance(by))
 
@@ -350,3 +350,9 @@ class Outbox:
             for each in await self._home_kit.deliveries.list(tenant=tenant)
             if each.id not in sent
         ]
+
+
+def _span(by: timedelta, more: timedelta) -> timedelta:
+    if not isinstance(by, timedelta):
+        raise TypeError(f"write a timedelta, or seconds={by!r}, minutes=… or hours=…, not {by!r} alone")
+    return by + more

@@ -496,3 +496,9 @@ def test_each_call_may_come_from_a_loop_of_its_own(outbox):
     ship("A-4")
 
     assert ["A-1", "A-2", "A-3", "A-4"] == [event.data["order_id"] for event in outbox.events]
+
+
+def test_time_is_no_bare_number(outbox):
+    """The error says how to write it."""
+    with pytest.raises(TypeError, match="seconds=60"):
+        outbox.advance(60)
