@@ -25,7 +25,12 @@ def add(commands: Commands) -> None:
 
 async def migrate(context: Context) -> int:
     """Create or upgrade the tables."""
+    from ..stores.sql.database_url import backend_of
+
     kit = context.kit(create=True)
+    if backend_of(context.url) in ("redis", "rediss"):
+        context.out.answer({"url": context.shown_url, "schema": None}, f"{context.shown_url} has no tables to migrate")
+        return OK
     version = await kit.migrate()
     context.out.answer({"url": context.shown_url, "schema": version}, f"{context.shown_url} has schema {version}")
     return OK

@@ -122,7 +122,9 @@ def settings_of(args: Any) -> DispatchSettings:
 def run(context: Context) -> int:
     """Run the dispatcher."""
     settings = settings_of(context.args)
-    context.kit(create=True)  # reports invalid options before anything starts
+    kit = context.kit(create=True)  # reports invalid options before anything starts
+    if settings.roles == {"relay"} and kit.new_broker() is None:
+        raise UsageError("--roles relay does nothing without a broker: give --broker or NOTIFYKIT_BROKER")
     metrics = metrics_of(context.args.metrics)
     if context.args.processes == 1:
         return run_fast(_run_here(context, settings, metrics))

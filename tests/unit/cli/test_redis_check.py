@@ -12,6 +12,13 @@ from notifykit.testing.servers import ValkeyServer
 redis = pytest.importorskip("redis", reason="needs redis")
 
 
+def test_there_is_nothing_to_migrate(redis_url, capsys):
+    """A deployment may run the command for each store."""
+    code = main(["migrate", "--url", redis_url])
+
+    assert (0, True) == (code, "no tables to migrate" in capsys.readouterr().out)
+
+
 @pytest.mark.parametrize(
     ("settings", "level", "found"),
     [

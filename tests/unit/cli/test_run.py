@@ -151,6 +151,13 @@ def test_a_store_that_is_away_ends_it_with_4(processes: str) -> None:
     assert 1 == len(err.splitlines())
 
 
+def test_a_relay_without_a_broker_is_refused(cli: Command, store_url: str) -> None:
+    """It would do nothing."""
+    answer = cli("run", "--roles", "relay", "--url", store_url)
+
+    assert (2, True) == (answer.code, "give --broker" in answer.err)
+
+
 def _orders(url: str) -> bytes:
     return encode(url, EgressRules(), DispatchSettings(), 0)
 

@@ -219,6 +219,12 @@ async def test_a_server_that_is_no_cluster_is_said_so(redis_url):
         await RedisStore(redis_url.replace("redis://", "redis+cluster://").rpartition("/")[0]).open()
 
 
+async def test_a_server_that_is_no_sentinel_is_said_so(redis_url):
+    """It answers, but not as a Sentinel."""
+    with pytest.raises(StoreError, match="is no Sentinel: name the Sentinels"):
+        await RedisStore(redis_url.replace("redis://", "redis+sentinel://").rpartition("/")[0] + "/main").open()
+
+
 @pytest.mark.parametrize("scheme", ["redis://h", "redis+cluster://h", "redis+sentinel://h/main"])
 def test_an_option_that_is_not_known_is_refused(scheme):
     """When the store is made; those of the client are passed on."""

@@ -14,6 +14,11 @@ from .finding import Finding, Opened
 _NAMED = 3
 #: Workers that are looked at.
 _WORKERS = 1000
+#: What to do about work that waits for long, without a broker and with one.
+_LATE = (
+    "start a dispatcher: notifykit run; if one runs, give it more --processes",
+    "start a dispatcher: notifykit run --broker; if some run, all need the same broker, or more --processes",
+)
 
 
 async def waiting(opened: Opened) -> AsyncIterator[Finding]:
@@ -31,7 +36,7 @@ async def waiting(opened: Opened) -> AsyncIterator[Finding]:
         "waiting",
         "bad" if late else "ok",
         f"{amount}, due since {views.span(age)}",
-        "start a dispatcher: notifykit run; if one runs, give it more --processes" if late else "",
+        _LATE[opened.kit.new_broker() is not None] if late else "",
     )
 
 

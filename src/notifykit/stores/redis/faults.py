@@ -24,6 +24,8 @@ FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError, Ti
 def translated(error: BaseException) -> StoreError:
     """Return our error for one of the client's."""
     text = str(error) or type(error).__name__
+    if "unknown command 'SENTINEL'" in text:
+        return StoreError("a host of the URL is no Sentinel: name the Sentinels, or use redis:// for the server itself")
     if text.startswith("No master found"):  # goes on with the errors of each Sentinel, as objects
         return StoreUnavailableError(f"no Sentinel answers that knows the primary: {text.partition(' : ')[0]}")
     if isinstance(error, exceptions.RedisClusterException):
