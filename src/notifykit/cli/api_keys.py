@@ -105,6 +105,8 @@ async def list_(context: Context) -> int:
             return await kit.api_keys.list(tenant=owner, limit=size, after=after)
 
         found, more = await collect(page, limit)
+    if not found:
+        context.out.line(f"There are no keys of {f'tenant {plain(owner)}' if owner else 'operators'}.")
     columns = (Column("id"), Column("role"), Column("name"), Column("secret"), Column("expires"), Column("last used"))
     context.out.rows([_record(key) for key in found], columns, [_row(key) for key in found])
     note_more(context.out, more, limit)

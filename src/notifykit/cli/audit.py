@@ -48,6 +48,8 @@ async def audit(context: Context) -> int:
             if after is None:
                 break
     shown = found[: args.limit]
+    if not shown:
+        context.out.line("The log has no such entries: it has what was changed over the REST API.")
     context.out.rows(map(_record, shown), [*map(Column, _COLUMNS)], [*map(_row, shown)])
     note_more(context.out, len(found) > args.limit, args.limit)
     return OK

@@ -26,10 +26,10 @@ def add(commands: Commands) -> None:
         check_all,
         help="check that this installation is healthy",
         description="Check versions, the store, its schema, the age of due work, workers, expired leases, dead "
-        "letters, the clocks, whether the configured keys decrypt stored values, on PostgreSQL poolers and notifications, on "
-        "Redis and MySQL what a power cut can take, and the broker if there is one. Counts cover all tenants. "
-        "Exit code 1 if a check fails, 4 if the store cannot be used. Dead letters are a warning; 'notifykit "
-        "dead list --fail-if-any' makes them an error.",
+        "letters, the clocks, whether the configured keys decrypt stored values, on PostgreSQL poolers and "
+        "notifications, on Redis and MySQL what a power cut can take, and the broker if there is one. Counts cover all "
+        "tenants. Exit code 1 if a check fails, 4 if the store cannot be used. Dead letters are a warning; "
+        "'notifykit dead list --fail-if-any' makes them an error.",
         example="notifykit check --url postgresql://app@db.internal/app\nnotifykit check --json --max-age 5m",
     )
     parser.add_argument(

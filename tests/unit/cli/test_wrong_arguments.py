@@ -146,3 +146,19 @@ def test_the_line_says_what_to_do(cli, tmp_path, words, told):
     assert told is None or told in answer.err
     assert "secret" not in answer.err
     assert 1 == answer.err.count("\n")
+
+
+def test_an_unknown_option_leads_to_the_help_of_its_command(cli):
+    """Not to the list of all commands."""
+    answer = cli("publish", "order.paid", "{}", "--delay", "1h")
+
+    assert (2, True) == (answer.code, "unrecognized arguments: --delay 1h; see: notifykit publish --help" in answer.err)
+
+
+@pytest.mark.parametrize("command", [("api-keys", "list"), ("audit",)])
+def test_an_empty_list_says_so(cli, command, sqlite_store_url):
+    """In place of nothing."""
+    answer = cli(*command, "--url", sqlite_store_url)
+    machine = cli(*command, "--url", sqlite_store_url, "--json")
+
+    assert (0, 1, "") == (answer.code, len(answer.out.splitlines()), machine.out)
