@@ -100,7 +100,7 @@ class KafkaBroker:
     async def _put(self, tickets: Sequence[Ticket]) -> None:
         await self._make_topics({self._topic(ticket.lane) for ticket in tickets})
         if self._producer is None:
-            self._producer = await started(AIOKafkaProducer(acks="all", linger_ms=5, **self._client))
+            self._producer = await started(AIOKafkaProducer(acks="all", **self._client))
         sent = [
             await self._producer.send(self._topic(ticket.lane), ticket.to_bytes(), key=self._key(ticket))
             for ticket in tickets

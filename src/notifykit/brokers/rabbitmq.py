@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -51,10 +54,25 @@ class _Consumer:
     channel: Any
     heard: float
     open: set[int] = attrs.field(factory=set)
+    _acknowledging: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
     @property
     def is_quiet(self) -> bool:
         return not self.open and time.monotonic() - self.heard > _QUIET
+
+    async def acknowledge(self, messages: Iterable[Any]) -> None:
+        """Acknowledge messages: at one go those before the first one that stays open."""
+        async with self._acknowledging:  # a message must not be in the frames of two calls
+            its = [message for message in messages if message.delivery_tag in self.open]
+            self.open -= {message.delivery_tag for message in its}
+            first = min(self.open, default=math.inf)
+            its.sort(key=lambda message: message.delivery_tag)
+            before = bisect_left(its, first, key=lambda message: message.delivery_tag)
+            with suppress(ChannelInvalidStateError):  # they came over a channel that is gone, and come again
+                if before:
+                    await its[before - 1].ack(multiple=True)
+                for message in its[before:]:
+                    await message.ack()
 
 
 class RabbitBroker:
@@ -149,22 +167,22 @@ class RabbitBroker:
 
     async def _hear(self, lane: Lane, consumer: _Consumer, message: Any) -> None:
         consumer.heard = time.monotonic()
+        consumer.open.add(message.delivery_tag)
         try:
             ticket = Ticket.from_bytes(message.body, lane)
         except InvalidInputError:
-            await message.ack()
+            await consumer.acknowledge([message])
         else:
-            consumer.open.add(message.delivery_tag)
             self._arrivals.add([Received(ticket, (consumer, message))])
 
     async def ack(self, received: Sequence[Received]) -> None:
+        messages: defaultdict[_Consumer, list[Any]] = defaultdict(list)
+        for one in received:
+            consumer, message = one.handle
+            messages[consumer].append(message)
         async with self._translating():
-            for one in received:
-                consumer, message = one.handle
-                if message.delivery_tag in consumer.open:
-                    consumer.open.remove(message.delivery_tag)
-                    with suppress(ChannelInvalidStateError):  # it came over a channel that is gone, and comes again
-                        await message.ack()
+            for consumer, its in messages.items():
+                await consumer.acknowledge(its)
 
     # -- checking --------------------------------------------------------------------------------
 

@@ -24,7 +24,9 @@ LEAST_PACKET = 4 * 2**20
 #: Settings of our own connections, as ``SET SESSION`` takes them.  A value that does not fit is an error, whatever
 #: the server's own ``sql_mode`` says.  Row locks are held for milliseconds; tables are locked by operators.
 SETTINGS = {
-    "sql_mode": "'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
+    "sql_mode": (  # MySQL warns of a strict mode that has only some of them
+        "'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE,NO_ENGINE_SUBSTITUTION'"
+    ),
     "innodb_lock_wait_timeout": "5",
     "lock_wait_timeout": "10",
     "time_zone": "'+00:00'",
