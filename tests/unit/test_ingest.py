@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ import anyio
 import pytest
 
 from notifykit import BrokerUnavailableError, ConfigurationError, Event, InvalidInputError, Notifykit
+from notifykit.brokers.feeds import feed_from_url
 from notifykit.errors import StoreUnavailableError, ValueRefusedError
 from notifykit.ingest import EventMapping, Ingest
 from notifykit.ports import EventFilter, Message
@@ -358,3 +360,30 @@ async def test_a_kafka_topic_is_read(server, request):
     assert b"no JSON" == dead.value
     assert {"h", "reason", "id"} == {name for name, _ in dead.headers}
     assert b"k" == dead.key
+
+
+@pytest.mark.thorough
+@pytest.mark.xdist_group("apache-kafka")
+async def test_a_dead_letter_that_kafka_takes_no_more_has_no_body(apache_kafka_url):
+    """A message as large as a topic takes must not stop the others: it stays at its offset."""
+    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+    topic, servers = f"test-{uuid4().hex[:12]}", apache_kafka_url.removeprefix("kafka://")
+    producer = AIOKafkaProducer(bootstrap_servers=servers, max_request_size=2**21)
+    await producer.start()
+    await producer.send_and_wait(topic, b"x" * (2**20 - 100), key=b"k")
+    await producer.stop()
+    feed = feed_from_url(apache_kafka_url, topic=topic, group="notifykit")
+    found: list[Message] = []
+    with anyio.fail_after(30):
+        while not found:
+            found = await feed.receive(10, wait=timedelta(seconds=1))
+    await feed.bury(found[0], "too large, " * 50)
+    await feed.aclose()
+    consumer = AIOKafkaConsumer(f"{topic}.dead", bootstrap_servers=servers, auto_offset_reset="earliest")
+    await consumer.start()
+    dead = await consumer.getone()
+    await consumer.stop()
+
+    assert (0, b"k") == (len(dead.value), dead.key)
+    assert (b"1048476 bytes", found[0].id.encode()) == (dict(dead.headers)["left_out"], dict(dead.headers)["id"])
