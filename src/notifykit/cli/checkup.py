@@ -88,10 +88,14 @@ def _conclusion(wrong: int) -> str:
 
 
 async def _opened(context: Context, kit: Notifykit) -> Opened:
-    from ..stores.sql.health import health
+    from ..stores.sharded import ShardedStore
+    from ..stores.sql.health import health, together
     from ..stores.sql.store import SqlStore
 
+    store = kit.store
+    stores = [await shard.ready() for shard in store.shards.values()] if isinstance(store, ShardedStore) else [store]
     now = datetime.now(UTC)
+    found = [await health(each, now=now) for each in stores if isinstance(each, SqlStore)]
     return Opened(
         kit=kit,
         shown_url=context.shown_url,
@@ -99,5 +103,5 @@ async def _opened(context: Context, kit: Notifykit) -> Opened:
         now=now,
         max_age=context.args.max_age,
         stats=await kit.stats(),
-        health=await health(kit.store, now=now) if isinstance(kit.store, SqlStore) else None,
+        health=together(found) if found else None,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
+from notifykit.stores.sql.health import Health, together
 from tests.unit.cli.driving import Command
 
 
@@ -38,3 +40,21 @@ def test_what_cannot_be_a_shard_is_refused(cli: Command) -> None:
 
     assert 2 == answer.code
     assert "use SQLite or PostgreSQL" in answer.err
+
+
+def test_the_state_of_all_databases_is_checked(cli: Command, tmp_path: Path) -> None:
+    """An expired lease and dead letters count on whatever database they are."""
+    url = f"sharded://?a=sqlite:///{tmp_path / 'a.db'}&b=sqlite:///{tmp_path / 'b.db'}"
+    cli("migrate", "--url", url)
+
+    found = {record["name"]: record["level"] for record in cli("check", "--json", "--url", url).records}
+    worst = together([_health("acme", 1, skew=timedelta(seconds=1)), _health("globex", 2, skew=timedelta(seconds=-3))])
+
+    assert ("ok", "ok") == (found["schema"], found["leases"])
+    assert (3, timedelta(minutes=2), timedelta(seconds=-3)) == (worst.expired_leases, worst.oldest_expiry, worst.skew)
+    assert {"globex": 2, "acme": 1} == worst.dead
+
+
+def _health(tenant: str, count: int, *, skew: timedelta) -> Health:
+    oldest = timedelta(minutes=count)
+    return Health(version="0019", expired_leases=count, oldest_expiry=oldest, dead={tenant: count}, skew=skew)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import attrs
@@ -45,6 +47,20 @@ async def health(store: SqlStore, *, now: datetime) -> Health:
         now: The instant of this call, by our clock.
     """
     return await store._read(lambda connection: _health(connection, now))
+
+
+def together(found: Sequence[Health]) -> Health:
+    """Return the state of several databases, all of which have the version of this package: the worst of each."""
+    dead: Counter[str] = Counter()
+    for each in found:
+        dead.update(each.dead)
+    return Health(
+        version=found[0].version,
+        expired_leases=min(sum(each.expired_leases for each in found), _COUNT_CAP),
+        oldest_expiry=max(each.oldest_expiry for each in found),
+        dead=dict(dead.most_common()),
+        skew=max((each.skew for each in found if each.skew is not None), key=abs, default=None),
+    )
 
 
 def _health(connection: Connection, now: datetime) -> Health:
