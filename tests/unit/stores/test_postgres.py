@@ -103,7 +103,7 @@ async def test_who_looks_past_a_crowd_reads_none_of_its_rows(store):
 
 async def test_tickets_find_their_deliveries_by_their_ids(store):
     """However much waits in the lane, its index is not read."""
-    values = ("webhook", 1, 0, 5, 1, "worker-1", [], [], None, ["dlv_1"], 5)
+    values: tuple[object, ...] = ("webhook", 1, 0, 5, 1, "worker-1", [], [], None, ["dlv_1"], 5)
 
     async with store._driver() as pg:
         plan = [row[0] for row in await pg.fetch(f"EXPLAIN {CLAIM_NAMED}", *values)]
