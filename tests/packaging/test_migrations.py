@@ -65,7 +65,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0018"
+BEFORE_HEAD = "0019"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -774,6 +774,37 @@ async def _sessions_can_be_ended(url: str) -> None:
     async with Notifykit(url, create=False) as kit:
         ended = await kit.store.save(EndedSession(id=ended_id("nonce", at(1)), area="portal"))
         assert [ended] == await kit.store.page(EndedSession, OPERATORS, limit=9)
+
+
+async def test_schema_0020_finds_history_by_time(postgres_database):
+    """A database of schema 0019 keeps what has ended, finds it by B-trees, and can go back."""
+    await upgrade(postgres_database)
+    async with Notifykit(postgres_database, create=False) as kit:
+        event = make_event(at=at(1))
+        await kit.store.append([event])
+        (taken,) = await kit.store.take(9, now=at(1), lease=LEASE)
+        new = make_delivery(event, state=DeliveryState.SUPPRESSED)
+        await kit.store.settle([Settlement(taken.id, taken.fence, [new])], now=at(1), lease=LEASE, worker="planner-1")
+
+    for kind in ("brin", "btree"):
+        if kind == "brin":
+            assert "0019" == await _downgrade(postgres_database, "0019")
+        else:
+            await upgrade(postgres_database)
+        assert [(kind,), (kind,)] == _kinds_of_indexes(postgres_database)
+
+    async with Notifykit(postgres_database, create=False) as kit:
+        assert 2 == await kit.store.purge(before=at(2), keys_before=at(2), limit=9)
+
+
+def _kinds_of_indexes(url: str) -> list[tuple[str]]:
+    names = ["notifykit_deliveries_finished", "notifykit_events_published"]
+    find = """
+        SELECT a.amname::text FROM pg_class c JOIN pg_am a ON a.oid = c.relam
+        WHERE c.relname = ANY(%s) ORDER BY c.relname
+    """
+    with psycopg.connect(url) as connection:
+        return connection.execute(find, [names]).fetchall()
 
 
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:

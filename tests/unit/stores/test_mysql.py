@@ -10,7 +10,7 @@ from sqlalchemy import exc, text
 
 from notifykit import SchemaError, StoreError, StoreUnavailableError
 from notifykit.ports import Settlement
-from notifykit.stores.sql import migrate
+from notifykit.stores.sql import migrate, reading
 from notifykit.stores.sql.upgrade import migrate as upgrade
 from notifykit.testing import START, FakeClock, make_delivery, make_event
 from notifykit.testing.mysql_servers import MariadbServer
@@ -44,6 +44,29 @@ async def test_tickets_find_their_deliveries_by_their_ids(store):
     (plan,) = await store._write(lambda connection: rows(connection, explained, "webhook", 1, 0, "dlv_1", "dlv_2", 5))
 
     assert "PRIMARY" == plan["possible_keys"]
+
+
+@pytest.mark.parametrize("ask", [lambda store: store.next_due(), lambda store: store.stats(now=START)])
+async def test_the_first_due_delivery_is_found_without_reading_the_others(store, mysql_store_url, monkeypatch, ask):
+    """As often as idle processes and pages ask for it."""
+    monkeypatch.setattr(reading, "_COUNT_CAP", 10)
+    await store.append([make_event() for _ in range(300)])
+    taken = await store.take(300, now=START, lease=LEASE)
+    planned = [[make_delivery(make_event()._replace(id=event.id))] for event in taken]
+    settlements = [Settlement(event.id, event.fence, new) for event, new in zip(taken, planned, strict=True)]
+    await store.settle(settlements, now=START, lease=LEASE, worker="planner-1")
+
+    before = await store._read(_rows_read)
+    await ask(store)
+    after = await store._read(_rows_read)
+
+    assert after - before < 200
+
+
+def _rows_read(connection):
+    """Return how many rows the connection has read; a test's store has one."""
+    found = rows(connection, "SHOW SESSION STATUS LIKE 'Handler_read%%'")
+    return sum(int(row["Value"]) for row in found)
 
 
 @pytest.mark.parametrize(

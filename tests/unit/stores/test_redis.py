@@ -13,12 +13,12 @@ import pytest
 from notifykit.errors import ConfigurationError, NewerSchemaError, StoreError, StoreUnavailableError
 from notifykit.models.delivery import WEBHOOK, DeliveryState, Lane, Priority
 from notifykit.models.endpoint import EndpointSecret
-from notifykit.models.inbox import InboxFilter, InboxItem
+from notifykit.models.inbox import InboxFilter, InboxItem, InboxMark
 from notifykit.models.provider_account import ProviderAccount
 from notifykit.models.receipt import ReceiptRecord
 from notifykit.models.unreadable import UnreadableProviderAccount
 from notifykit.ports import DeliveryFilter, EventFilter, Move, Outstanding, Settlement
-from notifykit.testing import START, make_delivery, make_endpoint, make_event
+from notifykit.testing import START, make_delivery, make_endpoint, make_event, make_inbox_item
 from notifykit.testing.builders import SECRET, make_attempt, make_receipt, make_record
 from notifykit.testing.servers import HOST, ServerUnavailableError, ValkeyServer, free_port
 from notifykit.vault import KeyRing
@@ -71,6 +71,26 @@ async def test_a_store_can_be_closed_and_opened_again(store):
     await store.open()
 
     assert 1 == len(await store.take(10, now=START, lease=LEASE))
+
+
+async def test_what_is_named_is_found_without_reading_the_rest():
+    """An item of an inbox by its id, and an event by its idempotency key: a script holds up everybody else."""
+    with server() as own:
+        store = RedisStore(own.url)
+        await store.open()
+        await store.inbox_put([make_inbox_item("user:ada") for _ in range(300)])
+        await store.append([make_event(key=f"order-{n}") for n in range(300)])
+        (item,) = (await store.inbox_page("acme", "user:ada", InboxFilter(), now=START, limit=1)).items
+        with admin(own.url) as client:
+            client.config_resetstat()
+            marked = await store.inbox_mark("acme", "user:ada", InboxMark.READ, now=START, ids=[item.id], limit=9)
+            (event,) = await store.find_events("acme", EventFilter(idempotency_key="order-7"), limit=9)
+            calls = client.info("commandstats")
+        await store.aclose()
+
+    assert ([item.id], "order-7") == (marked, event.idempotency_key)
+    assert 2 == calls["cmdstat_hmget"]["calls"]
+    assert not {"cmdstat_zrevrangebyscore", "cmdstat_zrevrangebylex"} & {*calls}
 
 
 async def test_scripts_that_the_server_forgot_are_sent_again(store, redis_url):

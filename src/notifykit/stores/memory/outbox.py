@@ -102,7 +102,7 @@ class MemoryOutbox:
     async def find_events(
         self, tenant: str, wanted: EventFilter, *, limit: int, before: str | None = None
     ) -> list[StoredEvent]:
-        events = (self._tables.events[id_] for id_ in self._tables.event_ids.before(tenant, before))
+        events = (self._tables.events[id_] for id_ in self._tables.event_ids.before(tenant, before, wanted.ids))
         return list(islice((event for event in events if self._is_wanted(event, wanted)), limit))
 
     def _is_wanted(self, event: StoredEvent, wanted: EventFilter) -> bool:

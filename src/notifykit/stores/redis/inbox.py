@@ -77,7 +77,7 @@ class RedisInbox:
             micros(now),
             "" if until is None else micros(until),
             json(_ALL) if wanted is None else _filter(wanted),
-            json([] if ids is None else [list(ids)]),
+            json([] if ids is None else [list({*ids})]),
             limit,
         )
         self._listening.wake_readers()

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Connection, cast, func, literal, select
 from ..encoding.rows import instant, micros
 from . import migrate
 from . import schema as s
+from .reading import IS_SENDING
 from .store import SqlStore
 from .writing import is_mysql
 
@@ -64,7 +65,7 @@ def together(found: Sequence[Health]) -> Health:
 
 
 def _health(connection: Connection, now: datetime) -> Health:
-    stuck = (s.queue.c.state == "sending", s.queue.c.lease_until < micros(now - GRACE))
+    stuck = (IS_SENDING, s.queue.c.lease_until < micros(now - GRACE))
     capped = select(literal(1)).select_from(s.queue).where(*stuck).limit(_COUNT_CAP).subquery()
     count = connection.scalar(select(func.count()).select_from(capped)) or 0
     oldest = connection.scalar(select(func.min(s.queue.c.lease_until)).where(*stuck)) if count else None

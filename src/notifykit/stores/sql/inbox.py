@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     Table,
     and_,
     delete,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     select,
     text,
     true,
+    union_all,
     update,
 )
 
@@ -63,6 +65,12 @@ _UNMARKED: Mapping[InboxMark, Condition] = {
     InboxMark.ARCHIVED: _item.archived_at.is_(None),
     InboxMark.UNARCHIVED: _item.archived_at.is_not(None),
     InboxMark.UNSNOOZED: _item.snoozed_until.is_not(None),
+}
+
+#: The indexes of what few items of an inbox are.
+_INDEXES: Mapping[InboxState | None, str] = {
+    InboxState.UNSEEN: "notifykit_inbox_unseen",
+    InboxState.UNREAD: "notifykit_inbox_unread",
 }
 
 
@@ -110,7 +118,8 @@ class SqlInbox(ABC):
     async def inbox_page(
         self, tenant: str, recipient: str, wanted: InboxFilter, *, now: datetime, limit: int, after: int | None = None
     ) -> InboxPage:
-        last, rows = await self._read(lambda c: page(c, tenant, recipient, matching(wanted, now), limit + 1, after))
+        chosen, state = matching(wanted, now), wanted.state
+        last, rows = await self._read(lambda c: page(c, tenant, recipient, chosen, limit + 1, after, state))
         following = rows[limit - 1]["number"] if len(rows) > limit else None
         return InboxPage(self._items(rows[:limit]), following, last)
 
@@ -136,7 +145,8 @@ class SqlInbox(ABC):
         end = micros_or_none(until)
         chosen.append(_UNMARKED[mark] if mark in _UNMARKED else _item.snoozed_until.is_distinct_from(end))
         marks = _effect(mark, micros(now), end)
-        return await self._change_inbox(lambda c: mark_items(c, tenant, recipient, chosen, limit, marks))
+        state = None if wanted is None else wanted.state
+        return await self._change_inbox(lambda c: mark_items(c, tenant, recipient, chosen, limit, marks, state))
 
     async def inbox_changes(self, tenant: str, since: Mapping[str, int], *, limit: int) -> dict[str, InboxChanges]:
         found = await self._read(lambda c: changes(c, tenant, since, limit))
@@ -204,6 +214,12 @@ def _is_in(state: InboxState, at: int) -> Condition:
     return and_(_item.archived_at.is_(None), awake, marks[state])
 
 
+def _select(state: InboxState | None, *columns: Any) -> Select[Any]:
+    """Return a query for items in a state; SQLite would use the index of all active ones."""
+    query, index = select(*columns), _INDEXES.get(state)
+    return query if index is None else query.with_hint(s.inbox_items, f"INDEXED BY {index}", "sqlite")
+
+
 # ── writing ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -248,13 +264,14 @@ def mark_items(
     chosen: Sequence[Condition],
     limit: int,
     marks: Mapping[str, Any],
+    state: InboxState | None = None,
 ) -> list[str]:
     """Give chosen items new marks, as one change; return their ids, newest first."""
     its, of = _of(s.inboxes, tenant, recipient), _of(s.inbox_items, tenant, recipient)
     last = connection.scalar(select(_inbox.last).where(its).with_for_update())
     if last is None:
         return []
-    newest = select(_item.id, _item.number).where(of, *chosen).order_by(_item.number.desc()).limit(limit)
+    newest = _select(state, _item.id, _item.number).where(of, *chosen).order_by(_item.number.desc()).limit(limit)
     rows = connection.execute(newest).all()
     if rows:
         these = and_(of, *chosen, _item.number >= rows[-1].number)
@@ -280,7 +297,13 @@ def erase(connection: Connection, tenant: str, recipient: str, limit: int) -> in
 
 
 def page(
-    connection: Connection, tenant: str, recipient: str, chosen: Sequence[Condition], limit: int, after: int | None
+    connection: Connection,
+    tenant: str,
+    recipient: str,
+    chosen: Sequence[Condition],
+    limit: int,
+    after: int | None,
+    state: InboxState | None = None,
 ) -> tuple[int, list[Row]]:
     """Return the number of the inbox's last change and, as they were then, its items.
 
@@ -288,7 +311,7 @@ def page(
     """
     last = select(_inbox.last).where(_of(s.inboxes, tenant, recipient)).scalar_subquery()
     head = select(func.coalesce(last, 0).label("last")).subquery()
-    items = select(s.inbox_items).where(_of(s.inbox_items, tenant, recipient), *chosen)
+    items = _select(state, s.inbox_items).where(_of(s.inbox_items, tenant, recipient), *chosen)
     if after is not None:
         items = items.where(_item.number < after)
     found = items.order_by(_item.number.desc()).limit(limit).subquery()
@@ -302,7 +325,8 @@ def counts(connection: Connection, tenant: str, recipient: str, now: datetime) -
 
     def capped(state: InboxState) -> Any:
         chosen = matching(InboxFilter(state=state), now)
-        found = select(literal(1)).where(_of(s.inbox_items, tenant, recipient), *chosen).limit(COUNT_CAP).subquery()
+        items = _select(state, literal(1)).select_from(s.inbox_items)
+        found = items.where(_of(s.inbox_items, tenant, recipient), *chosen).limit(COUNT_CAP).subquery()
         return select(func.count()).select_from(found).scalar_subquery()
 
     return InboxCounts(*connection.execute(select(capped(InboxState.UNSEEN), capped(InboxState.UNREAD))).one())
@@ -381,12 +405,12 @@ def marks_of(
     found: dict[tuple[str, str], list[InboxMarks]] = {}
     columns = (_item.recipient, _item.id, *(_item[name] for name in InboxMarks._fields))
     for first in range(0, len(wanted), _NAMED):
-        these = [
-            and_(_item.recipient == recipient, _item.id >= start, _item.id < f"{start}~")
+        queries = [
+            select(*columns).where(_of(s.inbox_items, tenant, recipient), _item.id >= start, _item.id < f"{start}~")
             for recipient, event_id in wanted[first : first + _NAMED]
             for start in (DELIVERY + event_id.removeprefix(EVENT),)
         ]
-        query = select(*columns).where(_item.tenant == tenant, or_(*these))
+        query = union_all(*queries)  # with OR databases read all items of the tenant
         for row in connection.execute(query).mappings():
             found.setdefault((row["recipient"], event_of(row["id"])), []).append(marks_from(row))
     return {key: InboxMarks.of_all(marks) for key, marks in found.items()}

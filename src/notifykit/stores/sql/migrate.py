@@ -19,7 +19,7 @@ from . import schema
 from .writing import is_mysql
 
 #: The newest script in ``migrations/versions``.
-HEAD = "0019"
+HEAD = "0020"
 VERSION_TABLE = "notifykit_alembic"
 
 #: Returns the version of tables that are there.

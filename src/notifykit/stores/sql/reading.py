@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    Boolean,
     ColumnElement,
     Connection,
     Select,
@@ -23,7 +22,6 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
-    union_all,
 )
 
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane
@@ -34,11 +32,13 @@ from ..encoding.readable import attempt_from, delivery_from, event_from
 from ..encoding.rows import PRIORITIES, NamedRow, Row, due_or_none, last_attempt_values, micros
 from . import schema as s
 from .fetching import fetch
+from .writing import is_mysql
 
 _COUNT_CAP = 10_000
 _RANKS = range(3)
 #: Written out, because no database sees that a bound value is the one that its partial index is about.
-_WAITS = literal_column("state <> 'sending'", Boolean)
+_SENDING: ColumnElement[str] = literal_column("'sending'")
+WAITS, IS_SENDING = s.queue.c.state != _SENDING, s.queue.c.state == _SENDING
 #: What is being sent has a lease, and a database without partial indexes finds it by that.
 _IS_LEASED = s.queue.c.lease_until.is_not(None)
 
@@ -162,8 +162,11 @@ def find_deliveries(
 def in_states(table: Any, states: frozenset[DeliveryState]) -> ColumnElement[bool]:
     """Return the condition for deliveries in one of these states."""
     condition: ColumnElement[bool] = table.c.state.in_([state.value for state in states])
+    # lets the partial indexes serve
+    if table is s.queue and DeliveryState.SENDING not in states:
+        condition = and_(condition, WAITS)
     if table is s.deliveries and DeliveryState.DELIVERED not in states:
-        condition = and_(condition, s.deliveries.c.state != "delivered")  # lets the partial index serve
+        condition = and_(condition, s.deliveries.c.state != "delivered")
     return condition
 
 
@@ -198,22 +201,25 @@ def find_events(
     return [event_from(row) for row in fetch(connection, query.order_by(s.events.c.id.desc()).limit(limit))]
 
 
-#: The first row of each lane; a minimum over all, or over ``max(due_at, taken_until)``, would read every row.
+#: The first row of each lane; a minimum over all, or over ``max(due_at, taken_until)``, would read every row.  So would
+#: a minimum on PostgreSQL whose plan was made while the table was empty.
 #: A row for each lane with deliveries that wait, and one without a lane if there is none.
 NEXT_DUE = """
 WITH RECURSIVE channels(name) AS (
-  SELECT min(channel) FROM notifykit_queue WHERE state <> 'sending'
+  SELECT (SELECT channel FROM notifykit_queue WHERE state <> 'sending' ORDER BY channel LIMIT 1)
   UNION ALL
-  SELECT (SELECT min(q.channel) FROM notifykit_queue q WHERE q.state <> 'sending' AND q.channel > c.name)
+  SELECT (SELECT q.channel FROM notifykit_queue q WHERE q.state <> 'sending' AND q.channel > c.name
+    ORDER BY q.channel LIMIT 1)
   FROM channels c WHERE c.name IS NOT NULL
 ), ranks(rank) AS (VALUES (0), (1), (2)), lanes AS (
-  SELECT c.name AS channel, r.rank AS priority, (SELECT min(due_at) FROM notifykit_queue
-    WHERE state <> 'sending' AND channel = c.name AND priority = CAST(r.rank AS smallint)) AS due_at
+  SELECT c.name AS channel, r.rank AS priority, (SELECT due_at FROM notifykit_queue
+    WHERE state <> 'sending' AND channel = c.name AND priority = CAST(r.rank AS smallint)
+    ORDER BY due_at LIMIT 1) AS due_at
   FROM channels c CROSS JOIN ranks r
 ), work AS (
   SELECT
-    (SELECT min(o.at) FROM (SELECT (SELECT min(due_at) FROM notifykit_outbox
-      WHERE priority = CAST(r.rank AS smallint) AND taken_until IS NULL) AS at FROM ranks r
+    (SELECT min(o.at) FROM (SELECT (SELECT due_at FROM notifykit_outbox
+      WHERE priority = CAST(r.rank AS smallint) AND taken_until IS NULL ORDER BY due_at LIMIT 1) AS at FROM ranks r
       ) o) AS event,
     EXISTS (SELECT 1 FROM notifykit_outbox) OR EXISTS (SELECT 1 FROM notifykit_queue) AS is_open
 )
@@ -236,10 +242,15 @@ def next_due_from(rows: Sequence[NamedRow]) -> NextDue:
     return NextDue(due_or_none(rows[0]["event"]), lanes, bool(rows[0]["is_open"]))
 
 
+def _first(column: ColumnElement[Any]) -> Select[Any]:
+    """Return the query for the least value, as in :data:`NEXT_DUE`."""
+    return select(column).order_by(column).limit(1)
+
+
 def _lanes(connection: Connection) -> Iterator[Lane]:
     """Yield the lanes of the channels over which any delivery waits."""
     channel = ""
-    following = select(func.min(s.queue.c.channel)).where(_WAITS, s.queue.c.channel > bindparam("channel"))
+    following = _first(s.queue.c.channel).where(WAITS, s.queue.c.channel > bindparam("channel"))
     while (found := connection.scalar(following, {"channel": channel})) is not None:
         channel = str(found)
         yield from (Lane(channel, priority) for priority in PRIORITIES)
@@ -252,24 +263,26 @@ def stats(connection: Connection, now: datetime) -> StoreStats:
         return connection.scalar(select(func.count()).select_from(statement.limit(_COUNT_CAP).subquery())) or 0
 
     def overdue(*firsts: Select[Any]) -> datetime | None:
-        found = connection.execute(union_all(*firsts)).scalars()
+        found = [at for first in firsts for at in connection.execute(first).scalars()]
         return due_or_none(min((at for at in found if isinstance(at, int) and at <= micros(now)), default=None))
 
     def of_lane(lane: Lane) -> LaneStats:
         its = (s.queue.c.channel == lane.channel, s.queue.c.priority == PRIORITIES.index(lane.priority))
         # The first row of each lane; a minimum over all would read the whole queue.
-        first = select(func.min(s.queue.c.due_at)).where(_WAITS, *its)
+        first = _first(due_at).select_from(s.queue).where(WAITS, due_at.is_not(None), *its)
         handed = select(func.min(s.queue.c.handed)).where(s.queue.c.handed.is_not(None), *its)
-        return LaneStats(capped(select(one).select_from(s.queue).where(_WAITS, *its)), overdue(first, handed))
+        return LaneStats(capped(select(one).select_from(s.queue).where(WAITS, *its)), overdue(first, handed))
 
     one = literal(1)
+    # On MySQL the index has a column that is NULL in what is being sent.
+    due_at: ColumnElement[Any] = literal_column("waits_until") if is_mysql(connection) else s.queue.c.due_at
     lanes = {lane: found for lane in _lanes(connection) if (found := of_lane(lane)).waiting}
-    unplanned = overdue(*(select(func.min(s.outbox.c.due_at)).where(s.outbox.c.priority == rank) for rank in _RANKS))
+    unplanned = overdue(*(_first(s.outbox.c.due_at).where(s.outbox.c.priority == rank) for rank in _RANKS))
     oldest = (unplanned, *(lane.oldest_due for lane in lanes.values()))
     return StoreStats(
         unplanned=capped(select(one).select_from(s.outbox)),
         waiting=min(sum(lane.waiting for lane in lanes.values()), _COUNT_CAP),
-        sending=capped(select(one).select_from(s.queue).where(s.queue.c.state == "sending", _IS_LEASED)),
+        sending=capped(select(one).select_from(s.queue).where(IS_SENDING, _IS_LEASED)),
         dead=capped(
             select(one)
             .select_from(s.deliveries)

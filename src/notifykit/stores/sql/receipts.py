@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, and_, case, delete, select, tuple_, union, update
+from sqlalchemy import Column, Connection, Select, and_, case, delete, select, union, update
 
 from ...models.delivery import Delivery, DeliveryState
 from ...models.receipt import FIRST_LOOK, UNCERTAIN, WAITS, ProviderReceipt, ReceiptKind, ReceiptMatch, ReceiptRecord
@@ -117,15 +117,18 @@ def waiting(connection: Connection, now: datetime) -> bool:
 
 def look(connection: Connection, now: datetime) -> list[ReceiptMatch]:
     """Return receipts that have waited and whose delivery is known now; delete those that have waited too long."""
-    connection.execute(delete(s.receipts).where(_its.look_at <= micros(now), _its.received_at < micros(now - WAITS)))
     due = select(s.receipts).where(_its.look_at <= micros(now)).order_by(_its.look_at).limit(_PAGE)
     rows = fetch(connection, due.with_for_update(skip_locked=True))
     if not rows:
         return []
+    earliest = micros(now - WAITS)
     waited, first = micros(now) - _its.received_at, FIRST_LOOK // MICRO
     later = micros(now) + case((waited > first, waited), else_=first)
-    keys = [(row["provider"], row["id"]) for row in rows]
-    connection.execute(update(s.receipts).where(tuple_(_its.provider, _its.id).in_(keys)).values(look_at=later))
+    for provider in {row["provider"] for row in rows}:  # by pairs databases read the whole table
+        these = and_(_its.provider == provider, _its.id.in_([row["id"] for row in rows if row["provider"] == provider]))
+        connection.execute(delete(s.receipts).where(these, _its.received_at < earliest))
+        connection.execute(update(s.receipts).where(these).values(look_at=later))
+    rows = [row for row in rows if row["received_at"] >= earliest]
     return _matches(connection, decoded(_receipt_from, rows, "receipt"))
 
 

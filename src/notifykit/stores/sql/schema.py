@@ -88,8 +88,8 @@ Index(
     sqlite_where=text("idempotency_key IS NOT NULL"),
 )
 
-#: For retention only.  On PostgreSQL a BRIN index costs next to nothing on a table that grows with time.
-Index("notifykit_events_published", events.c.published_at, postgresql_using="brin")
+#: For retention only.
+Index("notifykit_events_published", events.c.published_at)
 
 outbox = Table(
     "notifykit_outbox",
@@ -250,7 +250,7 @@ Index(
     postgresql_where=_referenced,
     sqlite_where=_referenced,
 )
-Index("notifykit_deliveries_finished", deliveries.c.finished_at, postgresql_using="brin")
+Index("notifykit_deliveries_finished", deliveries.c.finished_at)
 
 #: One row for each digest; its delivery has the same id.
 digests = Table(

@@ -38,6 +38,7 @@ from ...ports import (
     TokenRequest,
 )
 from ..encoding.encryption import Encryption
+from ..encoding.rows import EPOCH
 from . import (
     digests,
     erasure,
@@ -59,6 +60,8 @@ R = TypeVar("R", bound=ConfigRecord)
 
 #: Notifications that a process may send a second, and how many it may save up.
 NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE = 500, 10
+#: So long after it was published an event may become visible, because its publisher's transaction was long.
+LATE = timedelta(hours=1)
 #: Why a delivery is held whose event cannot be decrypted here.
 MISSING_KEY = "missing_key"
 #: Rows of a short transaction at the most.
@@ -94,6 +97,8 @@ class SqlStore(SqlInbox):
     schema = migrate.HEAD
     _notified = 0.0
     _allowance = 0.0
+    #: Events that were published before have no idempotency keys: to look at them again would be to read all history.
+    _keys_since = EPOCH
 
     @abstractmethod
     def notify(self) -> None:
@@ -307,4 +312,9 @@ class SqlStore(SqlInbox):
         return reading.next_due(connection)
 
     async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
-        return await self._write(lambda c: transitions.purge(c, before, keys_before, limit))
+        gone = await self._write(lambda c: transitions.purge(c, before, keys_before, limit))
+        since = self._keys_since
+        forgotten = await self._write(lambda c: transitions.forget_keys(c, since, keys_before, limit))
+        if forgotten < limit:
+            self._keys_since = max(since, keys_before - LATE)
+        return gone + forgotten

@@ -25,7 +25,6 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
-    union_all,
     update,
 )
 
@@ -38,7 +37,7 @@ from ..encoding.rows import Row, last_attempt_values, micros
 from . import digests
 from . import schema as s
 from .fetching import fetch, is_damage
-from .reading import SHARED, conditions, ended_rows, in_states, of_event, open_rows
+from .reading import IS_SENDING, SHARED, WAITS, conditions, ended_rows, in_states, of_event, open_rows
 from .writing import delete_returning, update_returning
 
 _log = logging.getLogger("notifykit")
@@ -54,7 +53,7 @@ def end(
     connection: Connection, where: ColumnElement[bool], state: DeliveryState, reason: str, now: datetime
 ) -> list[str]:
     """Move waiting rows of the queue to ``deliveries``; return their ids."""
-    gone = delete_returning(connection, s.queue, and_(s.queue.c.state != "sending", where))
+    gone = delete_returning(connection, s.queue, and_(WAITS, where))
     if gone:
         connection.execute(
             insert(s.deliveries),
@@ -217,7 +216,7 @@ def _requeue(connection: Connection, chosen: ColumnElement[bool], now: datetime)
 
 def wake(connection: Connection, chosen: ColumnElement[bool], now: datetime) -> int:
     """Make held deliveries due now; return how many."""
-    held = and_(chosen, s.queue.c.state == "held")
+    held = and_(chosen, WAITS, s.queue.c.state == "held")
     return connection.execute(
         update(s.queue).where(held).values(state="pending", reason=None, due_at=micros(now))
     ).rowcount
@@ -231,7 +230,7 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
     expired = fetch(
         connection,
         select(s.queue.c.id, s.queue.c.fence, s.queue.c.worker, s.queue.c.lease_until)
-        .where(s.queue.c.state == "sending", s.queue.c.lease_until < at)
+        .where(IS_SENDING, s.queue.c.lease_until < at)
         .order_by(s.queue.c.lease_until)
         .limit(limit)
         .with_for_update(skip_locked=True),
@@ -239,18 +238,16 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
     if not expired:
         return []
     rows = _end_leases(connection, expired, at)
-    poison = [row["id"] for row in rows if row["abandoned"] >= max_abandoned]
+    poison = [(row["tenant"], row["id"]) for row in rows if row["abandoned"] >= max_abandoned]
     if poison:
 
         def quarantine(these: ColumnElement[bool]) -> int:
             return len(end(connection, these, DeliveryState.DEAD, QUARANTINED, now))
 
-        _isolated(connection, s.queue, s.queue.c.id.in_(poison), quarantine)
-    ids = [row["id"] for row in expired]
-    both = union_all(
-        open_rows().where(s.queue.c.id.in_(ids)), ended_rows().where(s.deliveries.c.id.in_(poison or [""]))
-    )
-    return [delivery_from(row) for row in fetch(connection, both)]
+        _isolated(connection, s.queue, s.queue.c.id.in_([id_ for _, id_ in poison]), quarantine)
+    queries = [open_rows().where(s.queue.c.id.in_([row["id"] for row in expired]))]
+    queries += [ended_rows().where(these) for these in _of_tenants(s.deliveries, poison)]
+    return [delivery_from(row) for query in queries for row in fetch(connection, query)]
 
 
 def _end_leases(connection: Connection, expired: Sequence[Row], at: int) -> Sequence[RowMapping]:
@@ -268,7 +265,7 @@ def _end_leases(connection: Connection, expired: Sequence[Row], at: int) -> Sequ
             "attempts": s.queue.c.attempts + 1,
             "abandoned": s.queue.c.abandoned + 1,
         },
-        (s.queue.c.id, s.queue.c.attempts, s.queue.c.abandoned),
+        (s.queue.c.id, s.queue.c.tenant, s.queue.c.attempts, s.queue.c.abandoned),
     )
     failpoint("sweep.half")
     connection.execute(
@@ -291,10 +288,8 @@ def _end_leases(connection: Connection, expired: Sequence[Row], at: int) -> Sequ
 
 
 def purge(connection: Connection, before: datetime, keys_before: datetime, limit: int) -> int:
-    """Delete old ended deliveries, then old events that nothing needs, then old idempotency keys."""
+    """Delete old ended deliveries, then old events that nothing needs."""
     edge = micros(before)
-    if connection.dialect.name == "postgresql":  # only bitmap scans can use the indexes by time, which are BRIN
-        connection.execute(text("SET LOCAL enable_bitmapscan = on"))
     old = connection.execute(
         select(s.deliveries.c.tenant, s.deliveries.c.id).where(s.deliveries.c.finished_at < edge).limit(limit)
     ).all()
@@ -326,14 +321,20 @@ def purge(connection: Connection, before: datetime, keys_before: datetime, limit
     gone = connection.execute(unused).all()
     for these in _of_tenants(s.events, gone):
         connection.execute(delete(s.events).where(these))
-    keys = connection.execute(
+    return len(old) + len(gone) + _forget_full_buckets(connection, before, limit)
+
+
+def forget_keys(connection: Connection, since: datetime, before: datetime, limit: int) -> int:
+    """Delete the idempotency keys of events that were published within a time; return how many."""
+    published_at = s.events.c.published_at
+    old = connection.execute(
         select(s.events.c.tenant, s.events.c.id)
-        .where(s.events.c.idempotency_key.is_not(None), s.events.c.published_at < micros(keys_before))
+        .where(s.events.c.idempotency_key.is_not(None), published_at >= micros(since), published_at < micros(before))
         .limit(limit)
     ).all()
-    for these in _of_tenants(s.events, keys):
+    for these in _of_tenants(s.events, old):
         connection.execute(update(s.events).where(these).values(idempotency_key=None, fingerprint=None))
-    return len(old) + len(gone) + len(keys) + _forget_full_buckets(connection, before, limit)
+    return len(old)
 
 
 def _forget_full_buckets(connection: Connection, before: datetime, limit: int) -> int:
@@ -350,7 +351,7 @@ def _of_tenants(
 ) -> Iterator[ColumnElement[bool]]:
     """Yield a condition for the rows of each tenant: keys begin with it, and without it every row would be read."""
     by_tenant: dict[str, list[str]] = {}
-    for row in rows:
-        by_tenant.setdefault(row.tenant, []).append(row.id)
+    for tenant, id_ in rows:
+        by_tenant.setdefault(tenant, []).append(id_)
     for tenant, ids in by_tenant.items():
         yield and_(table.c.tenant == tenant, (table.c.id if key is None else key).in_(ids))

@@ -2,6 +2,11 @@
 -- that was looked at if there may be more.
 local tenant, wanted, limit, bound, most = ARGV[1], cjson.decode(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local ids
+if wanted.key then
+  local held = unpacked(call('HGET', P .. 'k', pair(tenant, wanted.key)))
+  local is_meant = held and (not wanted.ids or set_of(wanted.ids)[held[1]])
+  wanted.ids = is_meant and { held[1] } or {}
+end
 if wanted.ids then
   ids = {}
   for _, id in ipairs(wanted.ids) do

@@ -1,8 +1,7 @@
 -- ARGV: tenant, recipient, the mark, now, until when, the filter, the ids (a list of none or one list), the limit.
 -- Returns the ids of the items that have changed.
 local name, mark, now, until_ = name_of(ARGV[1], ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]) or false
-local ids, limit = cjson.decode(ARGV[7])[1], tonumber(ARGV[8])
-ids = ids and set_of(ids)
+local wanted, ids, limit = cjson.decode(ARGV[6]), cjson.decode(ARGV[7])[1], tonumber(ARGV[8])
 
 local function marked(item)
   local its = { unpack(item, 1, TEXT) }
@@ -27,13 +26,20 @@ local function marked(item)
 end
 
 local chosen = {}
-newest(name, cjson.decode(ARGV[6]), now, nil, function(id, item)
-  local its = (not ids or ids[id]) and marked(item)
+
+local function choose(id, item)
+  local its = marked(item)
   if its then
     chosen[#chosen + 1] = { id, its, item }
   end
   return #chosen == limit
-end)
+end
+
+if ids then
+  newest_of(name, ids, wanted, now, choose)
+else
+  newest(name, wanted, now, nil, choose)
+end
 local changed = {}
 if #chosen > 0 then
   local inbox = inbox_of(name)

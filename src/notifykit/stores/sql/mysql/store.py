@@ -29,7 +29,7 @@ from ..vault import vault_for
 from . import faults, verbs
 from .connections import IS_READ_ONLY, Connector, Server, check_server, refuse_read_only, server_of
 from .driver import asyncmy
-from .statements import NEXT_DUE, NEXT_EVENTS
+from .statements import next_due
 from .url import MysqlUrl
 
 T = TypeVar("T")
@@ -42,7 +42,6 @@ _PATIENCE, _PAUSE = 15, 0.05
 _RACES = 5
 #: Seconds that disconnecting may take.
 _CLOSE_TIMEOUT = 0.5
-_NEXT_DUE = NEXT_DUE.format(is_read_only=IS_READ_ONLY, stamp=migrate.STAMP, next_events=NEXT_EVENTS)
 #: Has tables that are locked, as by a migration, refuse at once: see :meth:`rescue`.
 _IMPATIENT, _PATIENT = "SET SESSION lock_wait_timeout = 1", "SET SESSION lock_wait_timeout = 10"
 _RESULTS = tuple(f"SELECT 1 FROM notifykit_{table} LIMIT 0 FOR UPDATE" for table in ("queue", "deliveries", "attempts"))
@@ -256,7 +255,9 @@ class MysqlStore(SqlStore):
         return await super().rescue(limit, now=now, max_abandoned=max_abandoned)
 
     def _next_due(self, connection: Connection) -> NextDue:
-        found = verbs.rows(connection, _NEXT_DUE)
+        channels = verbs.channels(connection)
+        statement = next_due(len(channels), is_read_only=IS_READ_ONLY, stamp=migrate.STAMP)
+        found = verbs.rows(connection, statement, *(channel for channel in channels for _ in range(6)))
         if found[0]["is_read_only"]:
             refuse_read_only(connection)
         migrate.refuse_newer(found[0]["schema_version"], self.schema)

@@ -337,6 +337,14 @@ def hand_off(
     return tickets
 
 
+def channels(connection: Connection) -> list[str]:
+    """Return the channels over which deliveries are sent or wait."""
+    found: list[str] = []
+    while (name := connection.exec_driver_sql(sql.NEXT_CHANNEL, (found[-1] if found else "",)).scalar()) is not None:
+        found.append(name)
+    return found
+
+
 def record(connection: Connection, records: Sequence[Record]) -> set[str]:
     """Write results whose fences are right."""
     if not records:

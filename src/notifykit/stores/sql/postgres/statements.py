@@ -129,10 +129,12 @@ WITH due AS MATERIALIZED (
   FROM due d WHERE d.ordering_key IS NOT NULL
 ), blocked AS MATERIALIZED (
   -- under the lock the row ahead stays until this ends: the statement that removes it sees that this one is blocked
-  SELECT l.event_id FROM fifo l JOIN notifykit_outbox a ON a.event_id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
+  SELECT event_id AS ahead FROM notifykit_outbox WHERE event_id = ANY(ARRAY(SELECT ahead FROM fifo))
+  FOR KEY SHARE SKIP LOCKED
 ), deferred AS (
-  UPDATE notifykit_outbox o SET blocked = true, due_at = $1 + {_RECHECK} FROM blocked b
-  WHERE o.event_id = b.event_id RETURNING o.event_id
+  UPDATE notifykit_outbox o SET blocked = true, due_at = $1 + {_RECHECK}
+  WHERE o.event_id = ANY(ARRAY(SELECT event_id FROM fifo WHERE (ahead IN (SELECT ahead FROM blocked)) IS TRUE))
+  RETURNING o.event_id
 ), picked AS MATERIALIZED (
   SELECT event_id FROM due WHERE (event_id IN (SELECT event_id FROM fifo WHERE ahead IS NOT NULL)) IS NOT TRUE LIMIT $2
 ), taken AS (
@@ -299,11 +301,11 @@ _DUE = """
   SELECT id, tenant, subscriber_id, ordering_key, due_at FROM notifykit_queue
   WHERE channel = $1 AND priority = $2 AND state <> 'sending' AND due_at <= $3 AND subscriber_id <> ALL($7::text[])
     AND tenant <> ALL($8::text[])"""
-#: The lane is asked for in a way that no index can answer: the planner, which takes the table for almost empty, would
-#: look through all that waits in it for each ticket.
+#: The lane and the state are asked for in a way that no index can answer: the planner, which takes the table for almost
+#: empty, would look through all that waits for each ticket.
 _NAMED = """
   SELECT id, tenant, subscriber_id, ordering_key, due_at FROM notifykit_queue
-  WHERE id = ANY($10::text[]) AND channel || '' = $1 AND priority + 0 = $2 AND state <> 'sending'
+  WHERE id = ANY($10::text[]) AND channel || '' = $1 AND priority + 0 = $2 AND coalesce(state, '') <> 'sending'
     AND (due_at <= $3 OR handed IS NOT NULL) AND subscriber_id <> ALL($7::text[]) AND tenant <> ALL($8::text[])"""
 _ONLY = "AND ($9::text[] IS NULL OR subscriber_id = ANY($9))"
 
@@ -319,10 +321,10 @@ _FREE = f"""
   FROM due d WHERE d.ordering_key IS NOT NULL
 ), blocked AS MATERIALIZED (
   -- under the lock the row ahead stays until this ends: the statement that removes it sees that this one is blocked
-  SELECT l.id FROM fifo l JOIN notifykit_queue a ON a.id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
+  SELECT id AS ahead FROM notifykit_queue WHERE id = ANY(ARRAY(SELECT ahead FROM fifo)) FOR KEY SHARE SKIP LOCKED
 ), deferred AS (
-  UPDATE notifykit_queue o SET blocked = true, handed = NULL, due_at = $3 + {_RECHECK} FROM blocked b
-  WHERE o.id = b.id RETURNING o.id
+  UPDATE notifykit_queue o SET blocked = true, handed = NULL, due_at = $3 + {_RECHECK}
+  WHERE o.id = ANY(ARRAY(SELECT id FROM fifo WHERE (ahead IN (SELECT ahead FROM blocked)) IS TRUE)) RETURNING o.id
 )"""
 _IS_FREE = "(id IN (SELECT id FROM fifo WHERE ahead IS NOT NULL)) IS NOT TRUE"
 
@@ -449,10 +451,11 @@ def record(varying: int) -> str:
 # A row that is locked is being recorded, perhaps in another order: to wait for it could be a deadlock.
 EXTEND = """
 WITH held AS MATERIALIZED (
-  SELECT q.id FROM unnest($1::text[], $2::int[]) AS c(id, fence) JOIN notifykit_queue q
-  ON q.id = c.id AND q.fence = c.fence AND coalesce(q.state, '') = 'sending' FOR NO KEY UPDATE OF q SKIP LOCKED
+  SELECT id FROM notifykit_queue WHERE id = ANY($1::text[]) AND coalesce(state, '') = 'sending'
+    AND ((id, fence) IN (SELECT c.id, c.fence FROM unnest($1::text[], $2::int[]) AS c(id, fence))) IS TRUE
+  FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE notifykit_queue q SET lease_until = $3 FROM held WHERE q.id = held.id RETURNING q.id
+UPDATE notifykit_queue q SET lease_until = $3 WHERE q.id = ANY(ARRAY(SELECT id FROM held)) RETURNING q.id
 """
 
 

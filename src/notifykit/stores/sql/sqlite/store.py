@@ -18,7 +18,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy import Connection, Engine, FromClause, StaticPool, create_engine, event
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from ....errors import StoreUnavailableError
 from ....models.circuit import OpenCircuit
@@ -132,6 +133,7 @@ class SqliteStore(SqlStore):
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailableError(f"cannot open {self._path}: {error}") from error
         self._engine = create_engine("sqlite://", creator=lambda: db, poolclass=StaticPool, hide_parameters=True)
+        self._engine.dialect.statement_compiler = _HintingCompiler
         event.listen(self._engine, "begin", _begin)
 
     def _connect_and_check(self) -> None:
@@ -442,6 +444,14 @@ class SqliteStore(SqlStore):
             self._known[name] = version, await read()
         known: T = self._known[name][1]
         return known
+
+
+class _HintingCompiler(SQLiteCompiler):
+    """Writes the hints of a query (``INDEXED BY``), which SQLAlchemy knows of other databases only."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        del table
+        return text
 
 
 def _into_wal(db: sqlite3.Connection) -> None:

@@ -163,6 +163,18 @@ class PurgePromises:
         assert (second.id, False) == (answer.event_id, answer.duplicate)
         assert await find_event(store, ACME, first.id) is not None
 
+    async def test_each_purge_forgets_keys(self, store: Store, clock: FakeClock) -> None:
+        """A purge finds the keys that have become old since the one before."""
+        for _ in range(3):
+            event = make_event(at=clock.now(), key="k")
+            await plan(store, clock, event, [make_delivery(event, due_at=clock.now() + 30 * DAY)])
+            clock.advance(DAY)
+            await store.purge(before=clock.now() - 30 * DAY, keys_before=clock.now(), limit=100)
+
+        (answer,) = await store.append([make_event(at=clock.now(), key="k")])
+
+        assert not answer.duplicate
+
     async def test_recent_keys_are_remembered(self, store: Store, clock: FakeClock) -> None:
         """A purge forgets no key that is younger than keys are kept, even if deliveries and events are kept shorter."""
         first = make_event(at=clock.now(), key="k")

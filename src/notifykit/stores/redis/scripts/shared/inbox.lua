@@ -54,6 +54,12 @@ local function is_in(item, state, now)
   return SETS[state](item) and not is_snoozed
 end
 
+local function is_meant(item, wanted, now)
+  return is_in(item, wanted.state, now)
+    and (not wanted.category or wanted.category == item[CATEGORY])
+    and (not wanted.kind or (wanted.kind == item[KIND] and wanted.id == item[RESOURCE]))
+end
+
 -- Call `use` with the items that are meant, newest first, until it returns true.
 local function newest(name, wanted, now, after, use)
   local key, high = P .. 'inbox:' .. wanted.state .. ':' .. name, after and '(' .. int(after) or '+inf'
@@ -65,13 +71,27 @@ local function newest(name, wanted, now, after, use)
       local item = unpacked(items[at])
       if item then
         high = #ids == 100 and '(' .. int(item[NUMBER])
-        if is_in(item, wanted.state, now)
-          and (not wanted.category or wanted.category == item[CATEGORY])
-          and (not wanted.kind or (wanted.kind == item[KIND] and wanted.id == item[RESOURCE]))
-          and use(id, item) then
+        if is_meant(item, wanted, now) and use(id, item) then
           return
         end
       end
+    end
+  end
+end
+
+-- The same with those of some items that are meant: the others are not read.
+local function newest_of(name, ids, wanted, now, use)
+  local found = {}
+  for at, raw in ipairs(hmget(P .. 'inbox:' .. name, ids)) do
+    local item = unpacked(raw)
+    if item and is_meant(item, wanted, now) then
+      found[#found + 1] = { ids[at], item }
+    end
+  end
+  table.sort(found, function(a, b) return a[2][NUMBER] > b[2][NUMBER] end)
+  for _, each in ipairs(found) do
+    if use(unpack(each)) then
+      return
     end
   end
 end
